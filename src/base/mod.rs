@@ -1,0 +1,13 @@
+//! The ground floor: shapes, scalar types, seeded random streams and the error type.
+//!
+//! Everything above imports this room; this room imports nothing of the crate.
+
+mod error;
+mod real;
+mod rng;
+mod shape;
+
+pub use error::{Error, ErrorKind, Result};
+pub use real::{Real, is_finite_f32};
+pub use rng::{Stream, StreamId, permutation, threefry2x32, unit_f32, unit_f64};
+pub use shape::{DType, Shape, Type, broadcast};

@@ -1,0 +1,194 @@
+//! The scalar types that kernels are written for: f32 to run, f64 to be the oracle.
+
+use std::fmt::{Debug, Display};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
+/// A real scalar, f32 or f64. Kernels are generic over it, so that one literal text serves both.
+pub trait Real:
+    Copy
+    + Send
+    + Sync
+    + Default
+    + PartialEq
+    + PartialOrd
+    + Debug
+    + Display
+    + bytemuck::Pod
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + Sum
+    + 'static
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Half the distance from 1 to the next number: the unit roundoff u of error bounds.
+    const UNIT_ROUNDOFF: f64;
+    /// `"f32"` or `"f64"`.
+    const NAME: &'static str;
+
+    /// The nearest scalar to `x`.
+    fn of(x: f64) -> Self;
+    /// The same number as f64 (exact).
+    fn f64(self) -> f64;
+    /// eˣ.
+    fn exp(self) -> Self;
+    /// ln x.
+    fn ln(self) -> Self;
+    /// ln(1 + x), accurate near 0.
+    fn ln_1p(self) -> Self;
+    /// eˣ − 1, accurate near 0.
+    fn exp_m1(self) -> Self;
+    /// √x.
+    fn sqrt(self) -> Self;
+    /// tanh x.
+    fn tanh(self) -> Self;
+    /// erf x.
+    fn erf(self) -> Self;
+    /// xʸ.
+    fn powf(self, y: Self) -> Self;
+    /// |x|.
+    fn abs(self) -> Self;
+    /// The larger; the other one if one is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller; the other one if one is NaN.
+    fn min(self, other: Self) -> Self;
+    /// self·a + b, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// Neither infinite nor NaN, decided by the exponent bits.
+    fn is_finite(self) -> bool;
+    /// The exponent e with |x| in [2ᵉ, 2ᵉ⁺¹), clamped to the normal numbers; 0 for zero and non-finite ones.
+    fn exponent(self) -> i32;
+    /// 2ᵉ for e in the range of normal numbers.
+    fn exp2i(e: i32) -> Self;
+    /// The slice seen as f32, if this type is f32: the door to fast kernels.
+    fn as_f32(slice: &[Self]) -> Option<&[f32]>;
+    /// The same, mutable.
+    fn as_f32_mut(slice: &mut [Self]) -> Option<&mut [f32]>;
+}
+
+/// Whether an f32 is finite, by its exponent bits: the same test that the shaders make, where NaN need not exist.
+pub fn is_finite_f32(x: f32) -> bool {
+    x.to_bits() & 0x7f80_0000 != 0x7f80_0000
+}
+
+macro_rules! real {
+    ($t:ident, $bits:ident, $mantissa:expr, $bias:expr, $erf:path, $as_f32:expr, $as_f32_mut:expr) => {
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const UNIT_ROUNDOFF: f64 = $t::EPSILON as f64 / 2.0;
+            const NAME: &'static str = stringify!($t);
+            #[inline(always)]
+            fn of(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                $t::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                $t::ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                $t::ln_1p(self)
+            }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                $t::exp_m1(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                $t::tanh(self)
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                $erf(self)
+            }
+            #[inline(always)]
+            fn powf(self, y: Self) -> Self {
+                $t::powf(self, y)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                $t::max(self, other)
+            }
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                $t::min(self, other)
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self, b: Self) -> Self {
+                $t::mul_add(self, a, b)
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                const EXPONENT: $bits = (2 * $bias + 1) << $mantissa;
+                self.to_bits() & EXPONENT != EXPONENT
+            }
+            #[inline(always)]
+            fn exponent(self) -> i32 {
+                let biased = ((self.to_bits() >> $mantissa) & (2 * $bias + 1)) as i32;
+                if self == 0.0 || biased == 2 * $bias + 1 { 0 } else { biased.max(1) - $bias }
+            }
+            #[inline(always)]
+            fn exp2i(e: i32) -> Self {
+                $t::from_bits((e.clamp(1 - $bias, $bias) + $bias) as $bits << $mantissa)
+            }
+            fn as_f32(slice: &[Self]) -> Option<&[f32]> {
+                $as_f32(slice)
+            }
+            fn as_f32_mut(slice: &mut [Self]) -> Option<&mut [f32]> {
+                $as_f32_mut(slice)
+            }
+        }
+    };
+}
+
+real!(f32, u32, 23, 127, libm::erff, |s| Some(s), |s| Some(s));
+real!(f64, u64, 52, 1023, libm::erf, |_| None, |_| None);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_are_those_of_the_bits() {
+        assert_eq!(Real::exponent(1.0f32), 0);
+        assert_eq!(Real::exponent(-0.75f32), -1);
+        assert_eq!(Real::exponent(3.0f64), 1);
+        assert_eq!(Real::exponent(0.0f32), 0);
+        assert_eq!(Real::exponent(f32::NAN), 0);
+        assert_eq!(Real::exponent(1e-40f32), -126, "a subnormal counts as the smallest normal");
+        assert_eq!(<f32 as Real>::exp2i(-3), 0.125);
+        assert_eq!(<f64 as Real>::exp2i(10), 1024.0);
+    }
+
+    #[test]
+    fn finiteness_is_decided_by_bits() {
+        assert!(is_finite_f32(f32::MAX) && !is_finite_f32(f32::NAN) && !is_finite_f32(f32::NEG_INFINITY));
+        assert!(Real::is_finite(f64::MAX) && !Real::is_finite(f64::NAN) && !Real::is_finite(f64::INFINITY));
+    }
+}

@@ -1,0 +1,2 @@
+//! steepest.
+pub mod base;
