@@ -1,0 +1,193 @@
+//! Losses of each example, [n]: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
+//! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
+
+use super::expect_dtypes;
+use super::softmax::exp_shifted;
+use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::{answers, kernel};
+
+/// `ℓᵢ = −Σ_c q_ic ln softmax(zᵢ)_c` with q = (1 − ε)·one-hot + ε/classes (Szegedy et al. 2016), overwritten.
+/// Inputs: logits [n, c], targets [n] of indices below c; output [n].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoftmaxCrossEntropy {
+    /// Label smoothing ε in [0, 1].
+    pub smoothing: f64,
+}
+
+/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten. Inputs: logits [n, c], targets [n], dℓ [n]; output [n, c].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoftmaxCrossEntropyGrad {
+    /// Label smoothing ε in [0, 1].
+    pub smoothing: f64,
+}
+
+fn logits_and_targets(inputs: &[Type]) -> Result<(usize, usize)> {
+    let (logits, targets) = (inputs[0].shape, inputs[1].shape);
+    if logits.rank() != 2 || targets != Shape::from([logits.dim(0)]) || logits.dim(1) == 0 {
+        let message = format!("expected logits [n, classes] and targets [n], found {logits} and {targets}");
+        return Err(Error::input("softmax_cross_entropy", message));
+    }
+    Ok((logits.dim(0), logits.dim(1)))
+}
+
+/// The smoothed target distribution q [n, c].
+fn target_distribution(g: &mut Graph, targets: ValueId, classes: usize, smoothing: f64) -> Result<ValueId> {
+    let hot = g.one_hot(targets, classes)?;
+    let sharp = g.scale(hot, 1.0 - smoothing)?;
+    g.add_scalar(sharp, smoothing / classes as f64)
+}
+
+impl Op for SoftmaxCrossEntropy {
+    fn name(&self) -> &'static str {
+        "softmax_cross_entropy"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        expect_dtypes(inputs, &[DType::Real, DType::Index])?;
+        let (n, _) = logits_and_targets(inputs)?;
+        Ok(vec![Type::real([n])])
+    }
+
+    fn derivative(&self, g: &mut Graph, node: NodeView<'_>, grads: &[Option<ValueId>]) -> Result<Derivative> {
+        let Some(dy) = grads[0] else { return Ok(Derivative::Inputs(vec![None, None])) };
+        let shape = Shape::from([g.shape(node.inputs[0]).dim(0)]);
+        let dy = g.expand(dy, shape)?;
+        let grad = SoftmaxCrossEntropyGrad { smoothing: self.smoothing };
+        Ok(Derivative::Inputs(vec![Some(g.apply(grad, &[node.inputs[0], node.inputs[1], dy])?), None]))
+    }
+
+    fn composition(&self, g: &mut Graph, inputs: &[ValueId]) -> Option<Result<ValueId>> {
+        Some((|| {
+            let shape = g.shape(inputs[0]);
+            let q = target_distribution(g, inputs[1], shape.dim(1), self.smoothing)?;
+            let p = g.softmax(inputs[0])?;
+            let log = g.log(p)?;
+            let terms = g.mul(q, log)?;
+            let sum = g.sum_axes(terms, &[1])?;
+            let sum = g.reshape(sum, [shape.dim(0)])?;
+            g.neg(sum)
+        })())
+    }
+
+    answers!(not in place);
+
+    fn scratch(&self, inputs: &[Type], _: usize) -> usize {
+        inputs[0].shape.dim(1)
+    }
+
+    kernel!(run);
+
+    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
+        let _ = (inputs, outputs);
+        GpuWork::default()
+    }
+}
+
+impl SoftmaxCrossEntropy {
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let classes = io.input_types[0].shape.dim(1);
+        let (logits, targets) = (io.real(0), io.index(1));
+        let (smooth, sharp) = (R::of(self.smoothing), R::of(1.0 - self.smoothing));
+        let exps = &mut io.scratch[..classes];
+        for ((z, &target), out) in logits.chunks(classes).zip(targets).zip(io.outputs[0].iter_mut()) {
+            let (max, sum) = exp_shifted(z, exps);
+            let log_sum = sum.ln();
+            *out = sharp * (log_sum - (z[target as usize] - max));
+            if self.smoothing != 0.0 {
+                let total = z.iter().fold(R::ZERO, |total, &z| total + (log_sum - (z - max)));
+                *out += smooth * total / R::of(classes as f64);
+            }
+        }
+    }
+}
+
+impl Op for SoftmaxCrossEntropyGrad {
+    fn name(&self) -> &'static str {
+        "softmax_cross_entropy_grad"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        expect_dtypes(inputs, &[DType::Real, DType::Index, DType::Real])?;
+        let (n, _) = logits_and_targets(inputs)?;
+        if inputs[2].shape != Shape::from([n]) {
+            return Err(Error::input(self.name(), format!("expected dℓ [{n}], found {}", inputs[2].shape)));
+        }
+        Ok(vec![inputs[0]])
+    }
+
+    fn derivative(&self, _: &mut Graph, _: NodeView<'_>, _: &[Option<ValueId>]) -> Result<Derivative> {
+        Ok(Derivative::OfComposition)
+    }
+
+    fn composition(&self, g: &mut Graph, inputs: &[ValueId]) -> Option<Result<ValueId>> {
+        Some((|| {
+            let shape = g.shape(inputs[0]);
+            let q = target_distribution(g, inputs[1], shape.dim(1), self.smoothing)?;
+            let p = g.softmax(inputs[0])?;
+            let difference = g.sub(p, q)?;
+            let dl = g.reshape(inputs[2], [shape.dim(0), 1])?;
+            g.mul(difference, dl)
+        })())
+    }
+
+    answers!(not in place);
+    answers!(no scratch);
+    kernel!(run);
+
+    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
+        let _ = (inputs, outputs);
+        GpuWork::default()
+    }
+}
+
+impl SoftmaxCrossEntropyGrad {
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let classes = io.input_types[0].shape.dim(1);
+        let (logits, targets, dl) = (io.real(0), io.index(1), io.real(2));
+        let (base, sharp) = (R::of(self.smoothing / classes as f64), R::of(1.0 - self.smoothing));
+        for (((z, &target), &dl), out) in logits.chunks(classes).zip(targets).zip(dl).zip(io.out(0).chunks_mut(classes))
+        {
+            let (_, sum) = exp_shifted(z, out);
+            let factor = R::ONE / sum;
+            for (c, o) in out.iter_mut().enumerate() {
+                let q = if c == target as usize { sharp + base } else { base };
+                *o = dl * (*o * factor - q);
+            }
+        }
+    }
+}
+
+/// Losses of each example.
+impl Graph {
+    /// Softmax cross-entropy of logits [n, c] and class indices [n]: [n]. See [`SoftmaxCrossEntropy`].
+    pub fn softmax_cross_entropy(&mut self, logits: ValueId, targets: ValueId, smoothing: f64) -> Result<ValueId> {
+        self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
+    }
+
+    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: ln(1 + eᶻ) − z·t.
+    pub fn bce_with_logits(&mut self, z: ValueId, t: ValueId) -> Result<ValueId> {
+        // max(z, 0) − z·t + ln(1 + e⁻|z|), in the form that does not cancel: softplus(z) − z·t.
+        let soft = self.softplus(z)?;
+        let product = self.mul(z, t)?;
+        self.sub(soft, product)
+    }
+
+    /// (x − t)², elementwise.
+    pub fn squared_error(&mut self, x: ValueId, t: ValueId) -> Result<ValueId> {
+        let error = self.sub(x, t)?;
+        self.mul(error, error)
+    }
+
+    /// Huber's loss, elementwise: ½e² where |e| < δ, else δ(|e| − ½δ) (Huber 1964).
+    pub fn huber(&mut self, x: ValueId, t: ValueId, delta: f64) -> Result<ValueId> {
+        let error = self.sub(x, t)?;
+        let size = self.abs(error)?;
+        let limit = self.constant(delta);
+        let near = self.minimum(size, limit)?;
+        // near·(|e| − ½near) is ½e² inside and δ(|e| − ½δ) outside.
+        let half = self.scale(near, 0.5)?;
+        let rest = self.sub(size, half)?;
+        self.mul(near, rest)
+    }
+}

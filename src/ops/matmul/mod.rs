@@ -1,0 +1,140 @@
+//! Matrix products: `C = op(A)·op(B)`, overwritten, with an elementwise epilogue while a tile of C is at hand.
+
+mod naive;
+
+use super::pointwise::{Code, MAX_INPUTS, cpu as pointwise_cpu};
+use crate::base::{DType, Error, Real, Result, Shape, Type, broadcast};
+use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::{answers, kernel};
+
+/// A matrix product, batched over the first axis if both inputs have three.
+///
+/// Inputs: A [m, k] ([k, m] if `transpose_a`), B [k, n] ([n, k] if `transpose_b`), then the epilogue's further inputs,
+/// which broadcast to the product. Output: [m, n].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatMul {
+    /// Whether A is read transposed.
+    pub transpose_a: bool,
+    /// Whether B is read transposed.
+    pub transpose_b: bool,
+    /// What becomes of each element of the product: input 0 of the program is the element. Made by fusion.
+    pub epilogue: Option<Code>,
+}
+
+/// The extents of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extents {
+    /// How many products.
+    pub batch: usize,
+    /// Rows of C.
+    pub m: usize,
+    /// Columns of C.
+    pub n: usize,
+    /// Terms of each sum.
+    pub k: usize,
+}
+
+impl MatMul {
+    /// The extents of the product of these inputs.
+    ///
+    /// # Errors
+    /// If the inputs are no matrices, or do not fit.
+    pub fn extents(&self, a: Shape, b: Shape) -> Result<Extents> {
+        let error = || {
+            let flag = |transposed| if transposed { "ᵀ" } else { "" };
+            let message = format!("{a}{} · {b}{} do not fit", flag(self.transpose_a), flag(self.transpose_b));
+            Error::input("matmul", message)
+        };
+        let rank = a.rank();
+        if rank != b.rank() || !(2..=3).contains(&rank) || (rank == 3 && a.dim(0) != b.dim(0)) {
+            return Err(error());
+        }
+        let sides = |shape: Shape, transposed| {
+            let (rows, columns) = (shape.dim(rank - 2), shape.dim(rank - 1));
+            if transposed { (columns, rows) } else { (rows, columns) }
+        };
+        let ((m, k), (k_b, n)) = (sides(a, self.transpose_a), sides(b, self.transpose_b));
+        if k != k_b {
+            return Err(error());
+        }
+        Ok(Extents { batch: if rank == 3 { a.dim(0) } else { 1 }, m, n, k })
+    }
+
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let e = self.extents(io.input_types[0].shape, io.input_types[1].shape).expect("types were checked");
+        naive::product(e, (io.real(0), self.transpose_a), (io.real(1), self.transpose_b), io.out(0));
+        if let Some(_code) = &self.epilogue {
+            unimplemented!()
+        }
+    }
+}
+
+impl Op for MatMul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        let extra = self.epilogue.as_ref().map_or(0, |code| code.inputs() - 1);
+        if inputs.len() != 2 + extra || inputs.len() > MAX_INPUTS || inputs.iter().any(|ty| ty.dtype != DType::Real) {
+            return Err(Error::input(
+                "matmul",
+                format!("expected {} inputs of real numbers, found {inputs:?}", 2 + extra),
+            ));
+        }
+        let e = self.extents(inputs[0].shape, inputs[1].shape)?;
+        let shape = match inputs[0].shape.rank() {
+            2 => Shape::from([e.m, e.n]),
+            _ => Shape::from([e.batch, e.m, e.n]),
+        };
+        for ty in &inputs[2..] {
+            if broadcast(ty.shape, shape)? != shape {
+                return Err(Error::input(
+                    "matmul",
+                    format!("the epilogue's {} does not broadcast to {shape}", ty.shape),
+                ));
+            }
+        }
+        Ok(vec![Type::real(shape)])
+    }
+
+    fn derivative(&self, g: &mut Graph, node: NodeView<'_>, grads: &[Option<ValueId>]) -> Result<Derivative> {
+        if self.epilogue.is_some() {
+            return Ok(Derivative::Undefined("it is fused: differentiate before fusion"));
+        }
+        let Some(dc) = grads[0] else { return Ok(Derivative::Inputs(vec![None, None])) };
+        let (a, b) = (node.inputs[0], node.inputs[1]);
+        let dc = g.expand(dc, g.shape(node.outputs[0]))?;
+        let (ta, tb) = (self.transpose_a, self.transpose_b);
+        // With C = op(A)·op(B): d op(A) = dC·op(B)ᵀ and d op(B) = op(A)ᵀ·dC; the outer transpositions swap the factors.
+        let da = if ta { g.matmul_t(b, dc, tb, true)? } else { g.matmul_t(dc, b, false, !tb)? };
+        let db = if tb { g.matmul_t(dc, a, true, ta)? } else { g.matmul_t(a, dc, !ta, false)? };
+        Ok(Derivative::Inputs(vec![Some(da), Some(db)]))
+    }
+
+    answers!(not in place);
+    answers!(primitive);
+
+    fn scratch(&self, _: &[Type], _: usize) -> usize {
+        0
+    }
+
+    kernel!(run);
+
+    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
+        let _ = (inputs, outputs);
+        GpuWork::default()
+    }
+}
+
+impl Graph {
+    /// A·B, batched over the first axis if both have three.
+    pub fn matmul(&mut self, a: ValueId, b: ValueId) -> Result<ValueId> {
+        self.matmul_t(a, b, false, false)
+    }
+
+    /// op(A)·op(B), where each op is the transposition of the last two axes or nothing.
+    pub fn matmul_t(&mut self, a: ValueId, b: ValueId, transpose_a: bool, transpose_b: bool) -> Result<ValueId> {
+        self.apply(MatMul { transpose_a, transpose_b, epilogue: None }, &[a, b])
+    }
+}

@@ -1,0 +1,55 @@
+//! One file per op family: shape rule, derivative rule, CPU kernel, GPU dispatches as data.
+//!
+//! One floor with [`crate::graph`]. No wgpu type is named here.
+
+pub mod dropout;
+pub mod gather;
+pub mod layout;
+pub mod loss;
+pub mod matmul;
+pub mod norm;
+pub mod pointwise;
+pub mod reduce;
+pub mod softmax;
+
+use crate::base::{DType, Error, Result, Type};
+
+/// Answers for ops that do not work in place, are primitives, or need no scratch memory.
+#[macro_export]
+macro_rules! answers {
+    (not in place) => {
+        fn in_place(&self) -> &[(usize, usize)] {
+            &[]
+        }
+    };
+    (primitive) => {
+        fn composition(
+            &self,
+            _: &mut $crate::graph::Graph,
+            _: &[$crate::graph::ValueId],
+        ) -> Option<$crate::base::Result<$crate::graph::ValueId>> {
+            None
+        }
+    };
+    (no scratch) => {
+        fn scratch(&self, _: &[$crate::base::Type], _: usize) -> usize {
+            0
+        }
+    };
+}
+
+/// Checks that the inputs have these element types.
+pub(crate) fn expect_dtypes(inputs: &[Type], dtypes: &[DType]) -> Result<()> {
+    let found: Vec<DType> = inputs.iter().map(|ty| ty.dtype).collect();
+    if found == dtypes {
+        return Ok(());
+    }
+    Err(Error::input("inputs", format!("expected element types {dtypes:?}, found {found:?}")))
+}
+
+/// A shape as (outer, extent, inner) around one axis.
+pub(crate) fn around(shape: &crate::base::Shape, axis: usize) -> (usize, usize, usize) {
+    let outer = shape.iter().take(axis).product();
+    let inner = shape.iter().skip(axis + 1).product();
+    (outer, shape.dim(axis), inner)
+}

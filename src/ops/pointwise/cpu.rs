@@ -1,0 +1,178 @@
+//! The CPU kernel of fused elementwise programs: tile by tile, one vectorized loop an instruction.
+
+use super::code::{Arg, Code};
+use super::fun::Fun;
+use crate::base::{Real, Shape, Threads};
+use pulp::Arch;
+
+/// Elements to a tile: the results of all instructions of a program stay in the first-level cache.
+const TILE: usize = 256;
+
+/// Elements below which one thread does the work: a fork costs about as much as this many additions.
+const PART: usize = 32 * 1024;
+
+/// How an input lies under the output's elements.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Layout {
+    /// Element for element.
+    Full,
+    /// One number for all.
+    Scalar,
+    /// Broadcast along some axes: strides over the output's axes.
+    Strided([usize; Shape::MAX_RANK]),
+}
+
+impl Layout {
+    /// How a value of shape `from` lies under the elements of `to`.
+    pub(crate) fn of(from: &Shape, to: &Shape) -> Self {
+        if from.len() == to.len() {
+            Self::Full
+        } else if from.len() == 1 {
+            Self::Scalar
+        } else {
+            Self::Strided(from.strides_in(to))
+        }
+    }
+}
+
+/// Scratch scalars that [`run`] needs: a tile for each instruction, each input and each constant, for each part.
+pub(crate) fn scratch(code: &Code, threads: usize) -> usize {
+    threads * tiles(code) * TILE
+}
+
+fn tiles(code: &Code) -> usize {
+    code.instrs().len() * 4 + code.inputs()
+}
+
+/// `out[i] = code(inputs at i)` for every element of an output of this shape.
+pub(crate) fn run<R: Real>(
+    code: &Code,
+    shape: &Shape,
+    inputs: &[(&[R], Layout)],
+    out: &mut [R],
+    scratch: &mut [R],
+    threads: &Threads,
+) {
+    let parts = if out.len() < 2 * PART { 1 } else { threads.count() };
+    let share = out.len().div_ceil(parts).next_multiple_of(TILE);
+    let room = tiles(code) * TILE;
+    threads.zip_chunks(out, share, &mut scratch[..parts * room], room, |part, out, scratch| {
+        Arch::new().dispatch(|| {
+            let mut machine = Machine::new(code, shape, inputs, scratch);
+            for (tile, out) in out.chunks_mut(TILE).enumerate() {
+                machine.tile(part * share + tile * TILE, out);
+            }
+        });
+    });
+}
+
+struct Machine<'a, R> {
+    code: &'a Code,
+    shape: &'a Shape,
+    inputs: &'a [(&'a [R], Layout)],
+    /// Tiles: gathered inputs first, then constants (three an instruction), then results.
+    room: &'a mut [R],
+}
+
+impl<'a, R: Real> Machine<'a, R> {
+    #[inline(always)]
+    fn new(code: &'a Code, shape: &'a Shape, inputs: &'a [(&'a [R], Layout)], room: &'a mut [R]) -> Self {
+        for (i, (data, layout)) in inputs.iter().enumerate() {
+            if matches!(layout, Layout::Scalar) {
+                room[i * TILE..][..TILE].fill(data[0]);
+            }
+        }
+        let constants = inputs.len() * TILE;
+        for (i, instr) in code.instrs().iter().enumerate() {
+            for (a, arg) in instr.args[..instr.fun.info().arity].iter().enumerate() {
+                if let Arg::Const(bits) = arg {
+                    room[constants + (i * 3 + a) * TILE..][..TILE].fill(R::of(f64::from_bits(*bits)));
+                }
+            }
+        }
+        Self { code, shape, inputs, room }
+    }
+
+    #[inline(always)]
+    fn tile(&mut self, at: usize, out: &mut [R]) {
+        let n = out.len();
+        for (i, (data, layout)) in self.inputs.iter().enumerate() {
+            if let Layout::Strided(strides) = layout {
+                gather(data, self.shape, strides, at, &mut self.room[i * TILE..][..n]);
+            }
+        }
+        let results = (self.inputs.len() + 3 * self.code.instrs().len()) * TILE;
+        let last = self.code.instrs().len() - 1;
+        for (i, instr) in self.code.instrs().iter().enumerate() {
+            let (known, fresh) = self.room.split_at_mut(results + i * TILE);
+            let known = &*known;
+            let arg = |a: usize| match instr.args[a] {
+                Arg::In(input) => {
+                    let (data, layout) = self.inputs[usize::from(input)];
+                    match layout {
+                        Layout::Full => &data[at..at + n],
+                        _ => &known[usize::from(input) * TILE..][..n],
+                    }
+                }
+                Arg::Temp(t) => &known[results + usize::from(t) * TILE..][..n],
+                Arg::Const(_) => &known[(self.inputs.len() + i * 3 + a) * TILE..][..n],
+            };
+            let target = if i == last { &mut *out } else { &mut fresh[..n] };
+            apply(instr.fun, arg, target);
+        }
+    }
+}
+
+/// Reads a broadcast input for the output's elements from `at` on.
+#[inline(always)]
+fn gather<R: Real>(data: &[R], shape: &Shape, strides: &[usize; Shape::MAX_RANK], at: usize, tile: &mut [R]) {
+    let rank = shape.rank();
+    let last = shape.last();
+    let mut done = 0;
+    while done < tile.len() {
+        let mut rest = at + done;
+        let column = rest % last;
+        rest /= last;
+        let mut base = 0;
+        for axis in (0..rank.saturating_sub(1)).rev() {
+            base += rest % shape.dim(axis) * strides[axis];
+            rest /= shape.dim(axis);
+        }
+        let run = (last - column).min(tile.len() - done);
+        let target = &mut tile[done..done + run];
+        if strides[rank - 1] == 0 {
+            target.fill(data[base]);
+        } else {
+            target.copy_from_slice(&data[base + column..][..run]);
+        }
+        done += run;
+    }
+}
+
+/// One instruction over a tile. The match stands outside the loops, so that each of them vectorizes.
+#[inline(always)]
+fn apply<'a, R: Real>(fun: Fun, arg: impl Fn(usize) -> &'a [R], out: &mut [R]) {
+    macro_rules! arms {
+        (unary: $($unary:ident)*; binary: $($binary:ident)*; ternary: $($ternary:ident)*) => {
+            match fun {
+                $(Fun::$unary => out.iter_mut().zip(arg(0)).for_each(|(o, &x)| *o = Fun::$unary.eval(x, R::ZERO, R::ZERO)),)*
+                $(Fun::$binary => out
+                    .iter_mut()
+                    .zip(arg(0))
+                    .zip(arg(1))
+                    .for_each(|((o, &x), &y)| *o = Fun::$binary.eval(x, y, R::ZERO)),)*
+                $(Fun::$ternary => out
+                    .iter_mut()
+                    .zip(arg(0))
+                    .zip(arg(1))
+                    .zip(arg(2))
+                    .for_each(|(((o, &x), &y), &z)| *o = Fun::$ternary.eval(x, y, z)),)*
+            }
+        };
+    }
+    arms! {
+        unary: Identity Neg Abs Sign Step Exp ExpM1 Log Sqrt Erf Tanh Sigmoid Softplus Relu;
+        binary: Add Sub Mul Div Pow Max Min Gate;
+        ternary: Select
+    }
+}

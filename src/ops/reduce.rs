@@ -1,0 +1,205 @@
+//! Sums over axes: `y = Σ x` over a contiguous range of axes, which keep extent 1. Overwritten, not accumulated.
+
+use super::expect_dtypes;
+use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::{answers, kernel};
+
+/// Rows that are added up before their sum joins the total: rounding grows with the block and the number of blocks, not
+/// with their product.
+const BLOCK: usize = 64;
+
+/// Lanes of a row sum: independent chains that the compiler puts into vector registers.
+const LANES: usize = 16;
+
+/// Columns to a part when columns are summed, and elements of input below which one thread does the work.
+const COLUMNS: usize = 64;
+const PART: usize = 64 * 1024;
+
+/// The sum over the axes `from..to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The first axis that is summed.
+    pub from: usize,
+    /// The first axis behind that is not.
+    pub to: usize,
+}
+
+impl Sum {
+    /// The input as (outer, summed, inner).
+    pub fn extents(&self, shape: &Shape) -> (usize, usize, usize) {
+        let part = |range: std::ops::Range<usize>| range.map(|axis| shape.dim(axis)).product();
+        (part(0..self.from), part(self.from..self.to), part(self.to..shape.rank()))
+    }
+
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let (outer, summed, inner) = self.extents(&io.input_types[0].shape);
+        let (x, threads) = (io.real(0), io.threads);
+        let out = io.out(0);
+        if summed == 0 {
+            return out.fill(R::ZERO);
+        }
+        let small = x.len() < PART;
+        let arch = pulp::Arch::new();
+        if inner == 1 {
+            let rows = if small { outer } else { outer.div_ceil(64) }.max(1);
+            threads.chunks(out, rows, |part, out| {
+                arch.dispatch(|| {
+                    for (i, o) in out.iter_mut().enumerate() {
+                        *o = row_sum(&x[(part * rows + i) * summed..][..summed]);
+                    }
+                });
+            });
+        } else {
+            for (o, out) in out.chunks_mut(inner).enumerate() {
+                let x = &x[o * summed * inner..][..summed * inner];
+                let columns = if small { inner } else { COLUMNS.max(inner.div_ceil(64)) };
+                threads.chunks(out, columns, |part, out| {
+                    arch.dispatch(|| column_sums(x, inner, part * columns, out));
+                });
+            }
+        }
+    }
+}
+
+/// The sum of one row, in a fixed order of [`LANES`] chains.
+#[inline(always)]
+pub(crate) fn row_sum<R: Real>(row: &[R]) -> R {
+    let mut lanes = [R::ZERO; LANES];
+    let mut chunks = row.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += x;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
+        *lane += x;
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            lanes[i] = lanes[i] + lanes[i + width];
+        }
+    }
+    lanes[0]
+}
+
+/// Sums of the columns from `first` on, `out.len()` of them, of a matrix with `width` columns.
+#[inline(always)]
+fn column_sums<R: Real>(x: &[R], width: usize, first: usize, out: &mut [R]) {
+    const STRIP: usize = 64;
+    out.fill(R::ZERO);
+    for (s, out) in out.chunks_mut(STRIP).enumerate() {
+        let first = first + s * STRIP;
+        for block in x.chunks(BLOCK * width) {
+            let mut sums = [R::ZERO; STRIP];
+            for row in block.chunks_exact(width) {
+                for (sum, &x) in sums.iter_mut().zip(&row[first..first + out.len()]) {
+                    *sum += x;
+                }
+            }
+            for (o, sum) in out.iter_mut().zip(sums) {
+                *o += sum;
+            }
+        }
+    }
+}
+
+impl Op for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        expect_dtypes(inputs, &[DType::Real])?;
+        let mut shape = inputs[0].shape;
+        if self.from >= self.to || self.to > shape.rank() {
+            return Err(Error::input("sum", format!("axes {}..{} of {shape}", self.from, self.to)));
+        }
+        for axis in self.from..self.to {
+            shape = shape.with_dim(axis, 1);
+        }
+        Ok(vec![Type::real(shape)])
+    }
+
+    fn derivative(&self, g: &mut Graph, node: NodeView<'_>, grads: &[Option<ValueId>]) -> Result<Derivative> {
+        let Some(dy) = grads[0] else { return Ok(Derivative::Inputs(vec![None])) };
+        let dx = match g.constant_of(dy) {
+            Some(_) => dy,
+            None => g.expand(dy, g.shape(node.inputs[0]))?,
+        };
+        Ok(Derivative::Inputs(vec![Some(dx)]))
+    }
+
+    answers!(not in place);
+    answers!(primitive);
+    answers!(no scratch);
+    kernel!(run);
+
+    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
+        let _ = (inputs, outputs);
+        GpuWork::default()
+    }
+}
+
+/// Sums and means.
+impl Graph {
+    /// Σ x over the axes `axes`, which keep extent 1; the axes need not be neighbours.
+    pub fn sum_axes(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+        let (mut x, rank) = (x, self.shape(x).rank());
+        if let Some(axis) = axes.iter().find(|&&axis| axis >= rank) {
+            let place = format!("{}: sum", self.scope());
+            return Err(Error::input(place, format!("axis {axis} of {}", self.shape(x))));
+        }
+        let mut axis = 0;
+        while axis < rank {
+            if !axes.contains(&axis) {
+                axis += 1;
+                continue;
+            }
+            let from = axis;
+            while axis < rank && axes.contains(&axis) {
+                axis += 1;
+            }
+            if self.shape(x).iter().skip(from).take(axis - from).any(|dim| dim != 1) {
+                x = self.apply(Sum { from, to: axis }, &[x])?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// The mean over the axes `axes`, which keep extent 1.
+    pub fn mean_axes(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+        let count: usize = axes.iter().map(|&axis| self.shape(x).dim(axis)).product();
+        let sum = self.sum_axes(x, axes)?;
+        self.scale(sum, 1.0 / count as f64)
+    }
+
+    /// Σ x over everything, a scalar.
+    pub fn sum(&mut self, x: ValueId) -> Result<ValueId> {
+        let axes: Vec<usize> = (0..self.shape(x).rank()).collect();
+        let sum = self.sum_axes(x, &axes)?;
+        self.reshape(sum, Shape::SCALAR)
+    }
+
+    /// The mean of everything, a scalar.
+    pub fn mean(&mut self, x: ValueId) -> Result<ValueId> {
+        let count = self.shape(x).len();
+        let sum = self.sum(x)?;
+        self.scale(sum, 1.0 / count as f64)
+    }
+
+    /// Sums the axes along which `target` was broadcast to the shape of `x`: the transpose of a broadcast.
+    pub fn sum_to(&mut self, x: ValueId, target: Shape) -> Result<ValueId> {
+        let shape = self.shape(x);
+        if shape == target {
+            return Ok(x);
+        }
+        let lead = shape.rank() - target.rank();
+        let stretched = |axis: &usize| *axis < lead || target.dim(axis - lead) == 1;
+        let axes: Vec<usize> = (0..shape.rank()).filter(stretched).collect();
+        let sum = self.sum_axes(x, &axes)?;
+        self.reshape(sum, target)
+    }
+}
