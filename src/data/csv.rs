@@ -211,23 +211,23 @@ struct Table {
     place: String,
     header: Vec<String>,
     rows: Vec<StringRecord>,
+    /// The line of the file that each row begins on, from 1.
+    lines: Vec<u64>,
 }
 
 impl Table {
     fn read(path: &Path, delimiter: u8) -> Result<Self> {
         let place = path.display().to_string();
+        let text = std::fs::read(path).map_err(|error| Error::input(&place, error))?;
+        let line = |at: &Option<csv::Position>| at.as_ref().map_or(0, |at| line_of(&text, at));
         let fail = |error: csv::Error| match error.kind() {
             ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                let line = pos.as_ref().map_or(0, csv::Position::line);
-                Error::input(&place, format!("line {line} has {len} cells, the header has {expected_len}"))
+                Error::input(&place, format!("line {} has {len} cells, the header has {expected_len}", line(pos)))
             }
-            ErrorKind::Utf8 { pos, .. } => {
-                let line = pos.as_ref().map_or(0, csv::Position::line);
-                Error::input(&place, format!("line {line} is not UTF-8 text"))
-            }
+            ErrorKind::Utf8 { pos, .. } => Error::input(&place, format!("line {} is not UTF-8 text", line(pos))),
             _ => Error::input(&place, &error),
         };
-        let mut reader = ReaderBuilder::new().delimiter(delimiter).trim(Trim::All).from_path(path).map_err(fail)?;
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).trim(Trim::All).from_reader(&text[..]);
         let header: Vec<String> =
             reader.headers().map_err(fail)?.iter().map(|name| name.trim_start_matches('\u{feff}').into()).collect();
         let mut seen = BTreeSet::new();
@@ -238,7 +238,8 @@ impl Table {
         if rows.is_empty() {
             return Err(Error::input(&place, "the table has no rows").help("the first line must name the columns"));
         }
-        Ok(Self { place, header, rows })
+        let lines = rows.iter().map(|row| row.position().map_or(0, |at| line_of(&text, at))).collect();
+        Ok(Self { place, header, rows, lines })
     }
 
     fn column(&self, name: &str) -> Option<usize> {
@@ -252,7 +253,7 @@ impl Table {
 
     /// An error at a cell: rows count from 1 below the header, lines from 1 in the file.
     fn at(&self, row: usize, column: usize, message: &str) -> Error {
-        let line = self.rows[row].position().map_or(0, csv::Position::line);
+        let line = self.lines[row];
         Error::input(&self.place, format!("row {} (line {line}), column `{}`: {message}", row + 1, self.header[column]))
     }
 
@@ -303,6 +304,14 @@ impl Table {
                 .help(format!("known there: {shown}{more}"))
         })
     }
+}
+
+/// The line that a record begins on. The reader's own position lies before the line ends that are still to be skipped: blank
+/// lines, and the second half of a CR LF.
+fn line_of(text: &[u8], at: &csv::Position) -> u64 {
+    let rest = text.get(at.byte() as usize..).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    at.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
@@ -356,6 +365,8 @@ mod tests {
     #[test]
     fn bad_cells_are_named_by_row_line_and_column() {
         assert!(error("a,y\n1,2.5\n\n,3\n", "y").contains("row 2 (line 4), column `a`: the cell is empty"));
+        assert!(error("a,y\r\n1,2.5\r\n\r\n,3\r\n", "y").contains("row 2 (line 4), column `a`: the cell is empty"));
+        assert!(error("a,y\n1,\"2.5\n\"\n,3\n", "y").contains("row 2 (line 4), column `a`: the cell is empty"));
         assert!(error("a,y\n1,2.5\nabc,3\n", "y").contains("row 2 (line 3), column `a`: `abc` is not a number"));
         assert!(error("a,y\n1,2.5\nNaN,3\n", "y").contains("row 2 (line 3), column `a`: `NaN` is not a finite"));
         assert!(error("a,y\n1,2.5\n1e39,3\n", "y").contains("`1e39` is not a finite"));

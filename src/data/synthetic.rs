@@ -150,8 +150,9 @@ impl Blobs {
     }
 }
 
-/// What a random network says of normal inputs: V·tanh(W·x + b), with W ~ N(0, 1/features), b ~ N(0, 1) and
-/// V ~ N(0, 1/hidden). A student of the same form can reach it.
+/// What a random network says of normal inputs: V·tanh(W·x + b), with W ~ N(0, 4/features), b ~ N(0, 1/16) and
+/// V ~ N(0, 1/hidden): wide enough to bend, and near enough to odd that the classes are of like size. A student of the same
+/// form can reach it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Teacher {
     /// How many examples to train on.
@@ -198,8 +199,8 @@ impl Teacher {
         let mut normal = |shape: (usize, usize), variance: f64| {
             Array2::from_shape_simple_fn(shape, || variance.sqrt() * stream.normal())
         };
-        let w = normal((self.features, self.hidden), 1.0 / self.features as f64);
-        let b = normal((1, self.hidden), 1.0);
+        let w = normal((self.features, self.hidden), 4.0 / self.features as f64);
+        let b = normal((1, self.hidden), 1.0 / 16.0);
         let v = normal((self.hidden, self.outputs), 1.0 / self.hidden as f64);
         parts("teacher", [self.examples, self.test], |rows, id| {
             let mut stream = Stream::new(seed, StreamId::Data(id));
