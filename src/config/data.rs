@@ -94,8 +94,9 @@ kinds! {
             features: usize = default(10).within(Range::AT_LEAST_1);
             /// The standard deviation of the noise.
             noise: f64 = default(0.1).within(Range::NON_NEGATIVE);
-            /// The largest eigenvalue of the inputs' covariance over the smallest, the rest spaced geometrically.
-            condition: f64 = default(1.0).within(Range::AT_LEAST_1);
+            /// The largest eigenvalue of the inputs' covariance over the smallest, the rest spaced geometrically; 1 if not
+            /// set.
+            condition: Option<f64> = default(None).within(Range::AT_LEAST_1);
             /// The eigenvalues of the covariance themselves, one a feature; not together with `condition`.
             spectrum: Option<Vec<f64>> = default(None).within(Range::NON_NEGATIVE);
         },
@@ -107,8 +108,9 @@ kinds! {
             features: usize = default(10).within(Range::AT_LEAST_1);
             /// The standard deviation of the noise.
             noise: f64 = default(0.0).within(Range::NON_NEGATIVE);
-            /// The largest eigenvalue of the Hessian over the smallest, the rest spaced geometrically.
-            condition: f64 = default(10.0).within(Range::AT_LEAST_1);
+            /// The largest eigenvalue of the Hessian over the smallest, the rest spaced geometrically; 1 if not
+            /// set.
+            condition: Option<f64> = default(None).within(Range::AT_LEAST_1);
             /// The eigenvalues of the Hessian themselves, one a feature; not together with `condition`.
             spectrum: Option<Vec<f64>> = default(None).within(Range::NON_NEGATIVE);
         },
@@ -226,7 +228,8 @@ impl Data {
         if let Source::Idx { path } | Source::Csv { path, .. } | Source::Npy { path, .. } = &mut self.source {
             *path = folder.join(&*path);
         }
-        if let Source::Csv { test_path: Some(path), .. } | Source::Npy { test_path: Some(path), .. } = &mut self.source {
+        if let Source::Csv { test_path: Some(path), .. } | Source::Npy { test_path: Some(path), .. } = &mut self.source
+        {
             *path = folder.join(&*path);
         }
     }
@@ -238,10 +241,16 @@ impl Data {
         {
             return Err(Error::input("data.class_weights", "at least one weight must be above zero"));
         }
-        if let Source::Linear { features, spectrum: Some(spectrum), .. }
-        | Source::Quadratic { features, spectrum: Some(spectrum), .. } = &self.source
-            && spectrum.len() != *features
-        {
+        let (Source::Linear { features, condition, spectrum: Some(spectrum), .. }
+        | Source::Quadratic { features, condition, spectrum: Some(spectrum), .. }) = &self.source
+        else {
+            return Ok(());
+        };
+        if condition.is_some() {
+            let message = "`spectrum` and `condition` are both given";
+            return Err(Error::input("data.spectrum", message).help("leave one of them out"));
+        }
+        if spectrum.len() != *features {
             let message = format!("{} eigenvalues for {features} features", spectrum.len());
             return Err(Error::input("data.spectrum", message).help("give one eigenvalue for each of `data.features`"));
         }

@@ -83,7 +83,8 @@ impl Entries {
             return Err(Error::input(self.at(name), message).help(format!("it applies to {}", quoted(&words))));
         }
         let applying = |key: &&str| {
-            let mut conditions = group.list.iter().filter(|known| known.path == **key).map(|known| known.when).peekable();
+            let mut conditions =
+                group.list.iter().filter(|known| known.path == **key).map(|known| known.when).peekable();
             let holds = |when| self.tags.contains(&when);
             conditions.peek().is_none() || conditions.any(|c| c.is_none_or(|c| holds((c.tag, c.word))))
         };

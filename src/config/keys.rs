@@ -104,7 +104,8 @@ impl Keys {
     /// The names possible directly in the group, keys and sections, each once.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        let paths = self.list.iter().map(|key| key.path.as_str()).chain(self.sections.iter().map(|(path, _)| path.as_str()));
+        let paths =
+            self.list.iter().map(|key| key.path.as_str()).chain(self.sections.iter().map(|(path, _)| path.as_str()));
         for name in paths.filter(|path| !path.contains('.')) {
             if !names.contains(&name) {
                 names.push(name);

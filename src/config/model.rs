@@ -1,9 +1,9 @@
 //! `[model]`: the layers and how their parameters start.
 
-use super::group::{default, entries, kinds, required, section};
-use super::setting::{Detail, Range, Setting, quoted, wrong_type};
-use super::nearest::suggestion;
 use super::group::choice;
+use super::group::{default, entries, kinds, required, section};
+use super::nearest::suggestion;
+use super::setting::{Detail, Range, Setting, quoted, wrong_type};
 use crate::base::{Error, Result};
 use toml::{Table, Value};
 

@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn distances_count_edits() {
-        for (a, b, n) in [("", "abc", 3), ("kitten", "sitting", 3), ("lr", "rl", 1), ("same", "same", 0), ("ca", "abc", 3)] {
+        for (a, b, n) in
+            [("", "abc", 3), ("kitten", "sitting", 3), ("lr", "rl", 1), ("same", "same", 0), ("ca", "abc", 3)]
+        {
             assert_eq!(distance(a, b), n, "{a} {b}");
             assert_eq!(distance(b, a), n, "{b} {a}");
         }

@@ -78,7 +78,8 @@ impl std::fmt::Display for Range {
             (true, false) => write!(f, " {} {}", if self.low_is_open { ">" } else { "≥" }, self.low),
             (false, true) => write!(f, " {} {}", if self.high_is_open { "<" } else { "≤" }, self.high),
             (true, true) => {
-                let (open, close) = (if self.low_is_open { '(' } else { '[' }, if self.high_is_open { ')' } else { ']' });
+                let (open, close) =
+                    (if self.low_is_open { '(' } else { '[' }, if self.high_is_open { ')' } else { ']' });
                 write!(f, " in {open}{}, {}{close}", self.low, self.high)
             }
         }

@@ -25,7 +25,9 @@ impl Setting for Duration {
             Value::String(text) => seconds(text),
             _ => Some(f64::parse(value, place).map_err(|_| wrong_type(place, Self::type_name(), value))?),
         };
-        seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(|| wrong_type(place, Self::type_name(), value))
+        seconds
+            .and_then(|s| Duration::try_from_secs_f64(s).ok())
+            .ok_or_else(|| wrong_type(place, Self::type_name(), value))
     }
     fn to_toml(&self, _: Detail) -> Option<Value> {
         Some(match (self.subsec_nanos(), i64::try_from(self.as_secs())) {
