@@ -37,7 +37,7 @@ impl Entries {
 
     fn take<T: Setting>(&mut self, name: &'static str, leaf: Leaf<T>) -> Result<T> {
         let place = self.at(name);
-        let Some(value) = self.table.remove(name) else { return leaf.default.ok_or_else(|| self.missing(name)) };
+        let Some(value) = self.table.remove(name) else { return leaf.default.ok_or_else(|| self.missing(name, &[])) };
         let setting = T::parse(&value, &place)?;
         match setting.numbers().into_iter().find(|&x| !leaf.range.contains(x)) {
             Some(x) => {
@@ -48,10 +48,12 @@ impl Entries {
         }
     }
 
-    fn missing(&self, name: &'static str) -> Error {
+    /// The error for a key that must be given; `words` are those possible, if it is a choice.
+    fn missing(&self, name: &'static str, words: &[&str]) -> Error {
         let error = Error::input(self.at(name), "this key is required, and it is missing");
         match self.table.keys().find(|&found| nearest(found, [name]).is_some()) {
             Some(found) => error.help(format!("`{found}` is no key here: did you mean `{name}`?")),
+            None if !words.is_empty() => error.help(format!("give one of {}", quoted(words))),
             None => error,
         }
     }
@@ -65,7 +67,7 @@ impl Entries {
     ) -> Result<&'static str> {
         let word = match self.table.remove(tag) {
             Some(value) => one_of(&value, &self.at(tag), words)?,
-            None => default.ok_or_else(|| self.missing(tag).help(format!("one of {}", quoted(words))))?,
+            None => default.ok_or_else(|| self.missing(tag, words))?,
         };
         self.tags.push((tag, word));
         Ok(word)

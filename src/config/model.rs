@@ -12,7 +12,8 @@ section! {
     pub struct Model {
         /// The layers: tables with a `kind`, or the bare word of a kind.
         layers: Vec<Layer> = required();
-        /// How the weights of linear layers start, where the layer does not say.
+        /// How the weights of linear layers start, where the layer does not say: one of the words below, or
+        /// `{ constant = c }`, `{ normal = σ }` (mean 0), `{ uniform = a }` (between −a and a).
         init: Init = default(Init::UniformFanIn);
         /// What the initial weights of linear layers are multiplied by, where the layer does not say.
         gain: f64 = default(1.0).within(Range::POSITIVE);
@@ -127,18 +128,18 @@ pub enum Init {
 }
 
 impl Init {
-    /// The initializers that need no number, with the words that name them.
-    const WORDS: [(&'static str, Self); 10] = [
-        ("glorot_uniform", Self::GlorotUniform),
-        ("glorot_normal", Self::GlorotNormal),
-        ("he_uniform", Self::HeUniform),
-        ("he_normal", Self::HeNormal),
-        ("lecun_uniform", Self::LecunUniform),
-        ("lecun_normal", Self::LecunNormal),
-        ("orthogonal", Self::Orthogonal),
-        ("uniform_fan_in", Self::UniformFanIn),
-        ("zeros", Self::Zeros),
-        ("ones", Self::Ones),
+    /// The initializers that need no number, the words that name them, and what the reference says of them.
+    const WORDS: [(&'static str, Self, &'static str); 10] = [
+        ("glorot_uniform", Self::GlorotUniform, "Uniform, of variance 2 / (fan_in + fan_out)."),
+        ("glorot_normal", Self::GlorotNormal, "Normal, of variance 2 / (fan_in + fan_out)."),
+        ("he_uniform", Self::HeUniform, "Uniform, of variance 2 / fan_in."),
+        ("he_normal", Self::HeNormal, "Normal, of variance 2 / fan_in."),
+        ("lecun_uniform", Self::LecunUniform, "Uniform, of variance 1 / fan_in."),
+        ("lecun_normal", Self::LecunNormal, "Normal, of variance 1 / fan_in."),
+        ("orthogonal", Self::Orthogonal, "Orthonormal rows or columns."),
+        ("uniform_fan_in", Self::UniformFanIn, "Uniform between ±1/√fan_in, as in PyTorch."),
+        ("zeros", Self::Zeros, "Zero."),
+        ("ones", Self::Ones, "One."),
     ];
 
     /// Whether it makes sense for a bias, which has no fan of its own and no directions.
@@ -182,11 +183,11 @@ impl Setting for Init {
             Value::String(word) => word,
             _ => return Err(wrong_type(place, "the name of an initializer, or { normal = 0.01 } and the like", value)),
         };
-        Self::WORDS.iter().find(|(name, _)| name == word).map(|&(_, init)| init).ok_or_else(|| {
+        Self::WORDS.iter().find(|(name, ..)| name == word).map(|&(_, init, _)| init).ok_or_else(|| {
             let error = Error::input(place, format!("there is no initializer {value}"));
             match word.as_str() {
                 "constant" | "normal" | "uniform" => error.help(format!("it takes a number: {{ {word} = 0.01 }}")),
-                _ => error.help(suggestion(word, "possible", Self::WORDS.iter().map(|&(name, _)| name))),
+                _ => error.help(suggestion(word, "possible", Self::WORDS.iter().map(|&(name, ..)| name))),
             }
         })
     }
@@ -196,22 +197,13 @@ impl Setting for Init {
             Self::Constant(x) => Some(numbered("constant", x)),
             Self::Normal(x) => Some(numbered("normal", x)),
             Self::Uniform(x) => Some(numbered("uniform", x)),
-            plain => Self::WORDS.iter().find(|(_, init)| *init == plain).map(|(name, _)| Value::String((*name).into())),
+            plain => {
+                Self::WORDS.iter().find(|(_, init, _)| *init == plain).map(|&(name, ..)| Value::String(name.into()))
+            }
         }
     }
     fn choices() -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("glorot_uniform", "uniform, of variance 2 / (fan_in + fan_out)"),
-            ("glorot_normal", "normal, of variance 2 / (fan_in + fan_out)"),
-            ("he_uniform", "uniform, of variance 2 / fan_in"),
-            ("he_normal", "normal, of variance 2 / fan_in"),
-            ("lecun_uniform", "uniform, of variance 1 / fan_in"),
-            ("lecun_normal", "normal, of variance 1 / fan_in"),
-            ("orthogonal", "orthonormal rows or columns"),
-            ("uniform_fan_in", "uniform between ±1/√fan_in, as in PyTorch"),
-            ("zeros", "zero"),
-            ("ones", "one"),
-        ]
+        Self::WORDS.iter().map(|&(word, _, doc)| (word, doc)).collect()
     }
 }
 

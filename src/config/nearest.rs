@@ -29,7 +29,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter_map(|candidate| {
             let distance = match normalized(candidate) {
                 same if same == word || synonym == Some(candidate) => 0,
-                longer if word.chars().count() >= 3 && longer.starts_with(&word) => 1,
+                longer if word.chars().count() >= 2 && longer.starts_with(&word) => 1,
                 other => distance(&word, &other),
             };
             (distance <= limit).then_some((distance, candidate))
