@@ -160,8 +160,8 @@ impl Edit {
     }
 }
 
-/// The path of a key as the table of keys has it: `model.layers[3].out` becomes `model.layers[].out`. A single table in place of
-/// a list counts as its entry.
+/// The path of a key as the table of keys has it: `model.layers[3].out` becomes `model.layers[].out`. A single table in
+/// place of a list counts as its entry.
 fn general(path: &str) -> String {
     let mut general = String::new();
     let mut is_inside = false;

@@ -2,7 +2,7 @@
 
 use super::keys::{Key, Keys, keys, squeeze};
 use super::nearest::{nearest, suggestion};
-use super::setting::{Detail, Range, Setting, one_of, quoted, wrong_type};
+use super::setting::{Detail, Range, Setting, inline, one_of, quoted, wrong_type};
 use crate::base::{Error, Result};
 use toml::{Table, Value};
 
@@ -153,7 +153,7 @@ impl<T: Setting> Part<T> for Leaf<T> {
             path: name.into(),
             type_name: format!("{}{}", T::type_name(), self.range),
             is_required: self.default.is_none(),
-            default: self.default.and_then(|value| value.to_toml(Detail::Full)).map(|value| value.to_string()),
+            default: self.default.and_then(|value| value.to_toml(Detail::Full)).map(|value| inline(&value)),
             range: self.range,
             doc: squeeze(doc),
             choices: T::choices(),

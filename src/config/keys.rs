@@ -167,9 +167,23 @@ fn write_section(text: &mut String, section: &str) {
         let _ = writeln!(text, "| `{}` | {type_name} | {default} | {words} | {} |", key.name(), key.doc);
     }
     let _ = writeln!(text);
+    write_choices(text, &here);
+}
+
+/// What the words of each choice mean, once for all keys that share them.
+fn write_choices(text: &mut String, here: &[&Key]) {
+    let mut choices: Vec<(&[_], Vec<String>)> = Vec::new();
     for key in here.iter().filter(|key| !key.choices.is_empty()) {
-        let _ = writeln!(text, "`{}`:\n", key.name());
-        for (word, doc) in &key.choices {
+        let name = format!("`{}`", key.name());
+        match choices.iter_mut().find(|(words, _)| *words == key.choices) {
+            Some((_, names)) if names.contains(&name) => {}
+            Some((_, names)) => names.push(name),
+            None => choices.push((&key.choices, vec![name])),
+        }
+    }
+    for (words, names) in choices {
+        let _ = writeln!(text, "{}:\n", names.join(", "));
+        for (word, doc) in words {
             let _ = writeln!(text, "- `\"{word}\"`: {}", squeeze(doc));
         }
         let _ = writeln!(text);

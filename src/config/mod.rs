@@ -29,7 +29,7 @@ pub use units::{Bytes, Span};
 
 use crate::base::{Error, Result};
 use group::{Group, Section, default, read, section};
-use setting::Detail;
+use setting::{Detail, inline};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -167,10 +167,10 @@ fn write(table: &Table) -> String {
 /// A key and its value; a long list has a line for each entry.
 fn line(key: &str, value: &Value) -> String {
     const LENGTH_MAX: usize = 100;
-    let flat = format!("{key} = {value}\n");
+    let flat = format!("{key} = {}\n", inline(value));
     match value {
         Value::Array(entries) if flat.chars().count() > LENGTH_MAX => {
-            let entries: String = entries.iter().map(|entry| format!("    {entry},\n")).collect();
+            let entries: String = entries.iter().map(|entry| format!("    {},\n", inline(entry))).collect();
             format!("{key} = [\n{entries}]\n")
         }
         _ => flat,

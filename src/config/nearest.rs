@@ -50,7 +50,8 @@ fn normalized(word: &str) -> String {
     word.trim().to_lowercase().replace(['-', ' '], "_")
 }
 
-/// Letters to insert, delete, replace or swap with their neighbour to turn one word into the other (optimal string alignment).
+/// Letters to insert, delete, replace or swap with their neighbour to turn one word into the other (the optimal string
+/// alignment).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];

@@ -108,6 +108,19 @@ pub(super) fn one_of(value: &Value, place: &str, words: &[&'static str]) -> Resu
     })
 }
 
+/// A value as it is written in one line of TOML, small and large numbers with an exponent.
+pub(super) fn inline(value: &Value) -> String {
+    match value {
+        Value::Float(x) if *x != 0.0 && !(1e-4..1e15).contains(&x.abs()) => format!("{x:e}"),
+        Value::Array(entries) => format!("[{}]", entries.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Table(table) => {
+            let entries: Vec<_> = table.iter().map(|(key, value)| format!("{key} = {}", inline(value))).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        _ => value.to_string(),
+    }
+}
+
 /// Words as they are written in TOML, with bars between.
 pub(super) fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" | ")

@@ -129,6 +129,7 @@ fn every_key_is_documented_and_in_the_reference() {
     for section in ["data", "model", "loss", "train", "validate", "record", "device"] {
         assert!(text.contains(&format!("## `[{section}]`\n\n")), "{section}");
     }
+    assert_eq!(text.matches("- `\"orthogonal\"`: ").count(), 2, "once for the model, once for its layers");
     let columns = |line: &str| line.replace("\\|", "").matches('|').count();
     assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| columns(line) == 6));
 }
@@ -195,6 +196,7 @@ fn what_is_written_reads_back_equal() {
         assert_eq!(json["name"], config.name);
         config.check().unwrap();
     }
+    assert!(parse(RICH).unwrap().to_toml().contains("\nlr = 1e-12\n"));
     let text = Config::builtin_digits().to_toml();
     assert!(text.contains("\nweight_decay = 0.0\n") && !text.contains("momentum"), "{text}");
     assert!(!Config::builtin_digits().to_toml_changed().contains("weight_decay"));

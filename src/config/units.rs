@@ -136,6 +136,7 @@ impl Setting for Span {
     fn to_toml(&self, detail: Detail) -> Option<Value> {
         match self {
             Self::Steps(steps) => steps.to_toml(detail),
+            Self::Epochs(1) => Some(Value::String("1 epoch".into())),
             Self::Epochs(epochs) => Some(Value::String(format!("{epochs} epochs"))),
         }
     }
