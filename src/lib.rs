@@ -1,6 +1,7 @@
 //! steepest.
 pub mod autodiff;
 pub mod base;
+pub mod config;
 pub mod data;
 pub mod exec;
 pub mod graph;
