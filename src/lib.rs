@@ -7,3 +7,5 @@ pub mod exec;
 pub mod graph;
 pub mod ops;
 pub mod plan;
+pub mod probe;
+pub mod verdict;
