@@ -5,5 +5,7 @@ pub mod config;
 pub mod data;
 pub mod exec;
 pub mod graph;
+pub mod nn;
 pub mod ops;
+pub mod optim;
 pub mod plan;
