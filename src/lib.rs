@@ -6,3 +6,4 @@ pub mod exec;
 pub mod graph;
 pub mod ops;
 pub mod plan;
+pub mod run;
