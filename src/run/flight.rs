@@ -94,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut flight = flight(folder.path(), 4);
         let third = 1.0f32 / 3.0;
-        let mut keep = |flight: &mut Flight, steps: std::ops::RangeInclusive<u64>| {
+        let keep = |flight: &mut Flight, steps: std::ops::RangeInclusive<u64>| {
             steps.for_each(|n| flight.keep(n, 0.5, 2 * n, &[n as f64, f64::from(third), f64::NAN]));
         };
         assert_eq!(flight.dump("nothing yet").unwrap(), 0);

@@ -28,12 +28,66 @@ pub fn write(out: &mut Vec<u8>, x: f64, digits: usize) {
     if x < 0.0 {
         out.push(b'-');
     }
-    let mut text = Scratch::default();
-    // The scratch holds any f64 with 17 digits, so this cannot fail.
-    let _ = write!(text, "{:.*e}", digits.clamp(1, 17) - 1, x.abs());
-    let (digits, count, exponent) = text.parts();
+    let digits = digits.clamp(1, 17);
+    let (digits, count, exponent) = fast(x.abs(), digits).unwrap_or_else(|| exact(x.abs(), digits));
     let significant = digits[..count].iter().rposition(|&d| d != b'0').map_or(1, |last| last + 1);
     place_point(out, &digits[..significant], exponent);
+}
+
+/// Decimal digits, how many, and the exponent of the first.
+type Decimal = ([u8; 32], usize, i32);
+
+/// The digits by the standard library: right for every number, and several times slower than [`fast`].
+fn exact(x: f64, digits: usize) -> Decimal {
+    let mut text = Scratch::default();
+    // The scratch holds any f64 with 17 digits, so this cannot fail.
+    let _ = write!(text, "{:.*e}", digits - 1, x);
+    text.parts()
+}
+
+/// The same digits by one or two multiplications with powers of ten that an f64 holds exactly. None where the roundings of
+/// those could matter: far numbers, many digits, and numbers so near to the middle of two decimals that they could decide.
+fn fast(x: f64, digits: usize) -> Option<Decimal> {
+    if digits > DIGITS_EXACT_F32 || !(1e-36..1e22).contains(&x) {
+        return None;
+    }
+    // log₁₀ 2 times the binary exponent, rounded down: the decimal exponent or one below.
+    let mut exponent = (f64::from((x.to_bits() >> 52) as i32 - 1023) * std::f64::consts::LOG10_2).floor() as i32;
+    let limit = POWERS[digits];
+    let mut scaled = scale(x, digits as i32 - 1 - exponent);
+    if scaled >= limit {
+        exponent += 1;
+        scaled = scale(x, digits as i32 - 1 - exponent);
+    }
+    let below = scaled.floor();
+    if (scaled - below - 0.5).abs() < 1e-4 {
+        return None;
+    }
+    let mut rounded = (if scaled - below < 0.5 { below } else { below + 1.0 }) as u32;
+    if f64::from(rounded) >= limit {
+        (rounded, exponent) = (rounded / 10, exponent + 1);
+    }
+    let mut decimal = [b'0'; 32];
+    for digit in decimal[..digits].iter_mut().rev() {
+        *digit = b'0' + (rounded % 10) as u8;
+        rounded /= 10;
+    }
+    Some((decimal, digits, exponent))
+}
+
+/// Powers of ten that an f64 holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+/// x·10ᵖ for p of −22 to 44, rounded once, or twice above 22.
+fn scale(x: f64, p: i32) -> f64 {
+    match p {
+        ..0 => x / POWERS[p.unsigned_abs() as usize],
+        0..=22 => x * POWERS[p as usize],
+        _ => x * POWERS[22] * POWERS[p as usize - 22],
+    }
 }
 
 /// Appends an integer.
@@ -78,7 +132,7 @@ struct Scratch {
 
 impl Scratch {
     /// The digits of `d.ddde±x` without the point, how many, and the exponent.
-    fn parts(&self) -> ([u8; 32], usize, i32) {
+    fn parts(&self) -> Decimal {
         let text = &self.bytes[..self.len];
         let e = text.iter().position(|&b| b == b'e').unwrap_or(text.len());
         let (mut digits, mut count) = ([b'0'; 32], 0);
@@ -139,6 +193,32 @@ mod tests {
         ] {
             assert_eq!(text(x, DIGITS), expected, "{x:e}");
         }
+    }
+
+    #[test]
+    fn the_fast_digits_are_the_exact_ones() {
+        let mut stream = Stream::new(4, StreamId::Data(0));
+        let mut fast_ones = 0;
+        let mut check = |x: f64| {
+            for digits in 1..=10 {
+                let found = fast(x, digits);
+                fast_ones += usize::from(found.is_some());
+                assert!(found.is_none_or(|found| found == exact(x, digits)), "{x:e} with {digits} digits");
+            }
+        };
+        for p in -40..=25 {
+            let power = 10f64.powi(p);
+            for x in [power, power.next_down(), power.next_up(), 1.5 * power, 9.999995 * power, 1.000005 * power] {
+                check(x);
+            }
+        }
+        for _ in 0..20_000 {
+            let magnitude = 10f64.powf(stream.uniform() * 62.0 - 38.0);
+            check(magnitude);
+            check(f64::from(stream.below(2_000_000)) / 128.0);
+            check(f64::from(magnitude as f32));
+        }
+        assert!(fast_ones > 400_000, "{fast_ones}");
     }
 
     #[test]
