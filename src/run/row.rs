@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_row_survives_a_checkpoint() {
         let mut row = Row::new(3);
-        row.add(1, 0.5, 1, &[1.0, f64::NAN, 0.1]);
+        row.add(1, 0.5, 1, &[9.0, f64::NAN, 0.1]);
         let mut again = Row::from_numbers(3, &row.to_numbers()).unwrap();
         for row in [&mut row, &mut again] {
             row.add(2, 1.0, 2, &[2.0, 3.0, 0.2]);

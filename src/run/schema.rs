@@ -139,6 +139,7 @@ mod tests {
         check(&["loss", "rate", "signal"]).unwrap();
         assert!(check(&["loss", "loss_max"]).unwrap_err().contains("`loss_max` is taken"));
         assert!(check(&["steps"]).unwrap_err().contains("`steps` is taken"));
+        assert!(check(&["timestamp"]).unwrap_err().contains("dates"));
         assert!(check(&["step_time"]).unwrap_err().contains("dates"));
         assert!(check(&[""]).unwrap_err().contains("needs a name"));
     }
