@@ -134,3 +134,21 @@ impl<'a, R: Real> Io<'a, R> {
         self.outputs[j]
     }
 }
+
+/// The scalar types that ops have kernels for.
+pub trait Precision: Real {
+    /// Runs the kernel of `op` in this precision.
+    fn run(op: &dyn Op, io: &mut Io<'_, Self>);
+}
+
+impl Precision for f32 {
+    fn run(op: &dyn Op, io: &mut Io<'_, Self>) {
+        op.run_f32(io);
+    }
+}
+
+impl Precision for f64 {
+    fn run(op: &dyn Op, io: &mut Io<'_, Self>) {
+        op.run_f64(io);
+    }
+}

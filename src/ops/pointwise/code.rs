@@ -65,13 +65,27 @@ impl Code {
         self.instrs.len() == 1 && self.instrs[0].fun == Fun::Identity && self.instrs[0].args[0] == Arg::In(0)
     }
 
-    /// Puts `producer` in place of input `at`. `producer_inputs` says which input of the result each input of the
-    /// producer is, `rest` which each remaining input of this program is; the result has `inputs` inputs.
-    pub fn inline(&self, at: u8, producer: &Code, producer_inputs: &[u8], rest: &[u8], inputs: u8) -> Code {
+    /// Puts `producer` in place of the inputs that `replaced` picks. `producer_inputs` says which input of the result each
+    /// input of the producer is, `own` which each other input of this program is; the result has `inputs` inputs.
+    pub fn inline_where(
+        &self,
+        replaced: impl Fn(u8) -> bool,
+        producer: &Code,
+        producer_inputs: &[u8],
+        own: &[u8],
+        inputs: u8,
+    ) -> Code {
         let mut merged = Code { inputs, instrs: Vec::new() };
         let produced = merged.append(producer, false, |i| Arg::In(producer_inputs[usize::from(i)]));
-        merged.append(self, true, |i| if i == at { produced } else { Arg::In(rest[usize::from(i)]) });
+        merged.append(self, true, |i| if replaced(i) { produced } else { Arg::In(own[usize::from(i)]) });
         merged
+    }
+
+    /// The same program with input `i` read as input `order[i]` of `inputs`.
+    pub fn with_inputs(&self, order: &[u8], inputs: u8) -> Code {
+        let mut moved = Code { inputs, instrs: Vec::new() };
+        moved.append(self, true, |i| Arg::In(order[usize::from(i)]));
+        moved
     }
 
     /// Appends another program, sharing equal instructions, and returns where its value is. The value of a program is
@@ -183,9 +197,9 @@ mod tests {
         let square = Code::single(Fun::Mul, &[Arg::In(0), Arg::In(1)]);
         let exp = Code::single(Fun::Exp, &[Arg::In(0)]);
         // exp(x)·exp(x) from mul(exp(x), exp(x)): two inlinings, one exp.
-        let half = square.inline(0, &exp, &[0], &[0, 1], 2);
+        let half = square.inline_where(|i| i == 0, &exp, &[0], &[0, 1], 2);
         assert_eq!(half.eval(&[1.0f64, 3.0]), 1f64.exp() * 3.0);
-        let whole = half.inline(1, &exp, &[0], &[0, 0], 1);
+        let whole = half.inline_where(|i| i == 1, &exp, &[0], &[0, 0], 1);
         assert_eq!(whole.eval(&[1.0f64]), 1f64.exp() * 1f64.exp());
         assert_eq!(whole.instrs().iter().filter(|i| i.fun == Fun::Exp).count(), 1);
         assert!(whole.wgsl().contains("let t1 = t0 * t0;"));

@@ -157,10 +157,16 @@ impl Graph {
         if self.shape(x) == shape {
             return Ok(x);
         }
-        match self.constant_of(x) {
-            Some(c) => self.apply(Pointwise { code: Code::single(Fun::Identity, &[Arg::constant(c)]), shape }, &[]),
-            None => self.apply(Pointwise { code: Code::single(Fun::Identity, &[Arg::In(0)]), shape }, &[x]),
-        }
+        self.filled(x, shape)
+    }
+
+    /// `x` broadcast to `shape` as a value in memory, also where it is a constant.
+    pub(crate) fn filled(&mut self, x: ValueId, shape: Shape) -> Result<ValueId> {
+        let (arg, inputs) = match self.constant_of(x) {
+            Some(c) => (Arg::constant(c), vec![]),
+            None => (Arg::In(0), vec![x]),
+        };
+        self.apply(Pointwise { code: Code::single(Fun::Identity, &[arg]), shape }, &inputs)
     }
 
     /// x · c.

@@ -1,0 +1,184 @@
+//! The compiler: graph to plan.
+
+use super::{Buffer, Plan, Step, View, fuse, memory};
+use crate::base::{DType, Error, Result, Type};
+use crate::graph::{Graph, Source, ValueId};
+use crate::ops::layout::Reshape;
+use crate::ops::pointwise::{Arg, Code, Fun, Pointwise};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a value lives in shared memory: part of a named buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The name of the buffer.
+    pub buffer: String,
+    /// The first element in it.
+    pub offset: usize,
+    /// The length of the whole buffer.
+    pub len: usize,
+}
+
+impl Place {
+    /// A buffer of its own, of the value's size.
+    pub fn whole(buffer: impl Into<String>, ty: Type) -> Self {
+        Self { buffer: buffer.into(), offset: 0, len: ty.shape.len() }
+    }
+}
+
+/// Compiles a graph. `places` says where sources are found and where the wanted values are put; a source that it does
+/// not name is a shared buffer of the source's name. Only what the wanted values need is computed.
+///
+/// # Errors
+/// If the graph does not type-check, or a placed value does not fit its buffer.
+pub fn compile(name: &str, graph: &Graph, places: &[(ValueId, Place)]) -> Result<Plan> {
+    graph.type_check()?;
+    let wanted: Vec<ValueId> = places.iter().map(|(id, _)| *id).filter(|&id| graph.maker(id).is_some()).collect();
+    let (graph, map) = fuse::fuse(graph, &wanted)?;
+    graph.type_check()?;
+    let places: Vec<(ValueId, Place)> =
+        places.iter().filter_map(|(id, place)| map.get(id).map(|&id| (id, place.clone()))).collect();
+    let mut builder = Builder { graph: &graph, buffers: Vec::new(), names: HashMap::new(), views: HashMap::new() };
+    let mut copies = Vec::new();
+    for (id, place) in places {
+        let view = builder.place(id, &place)?;
+        if builder.views.contains_key(&id) || graph.constant_of(id).is_some() {
+            copies.push((id, view));
+        } else {
+            builder.views.insert(id, view);
+        }
+    }
+    builder.sources()?;
+    builder.look_through_reshapes();
+    let mut steps = Vec::new();
+    for node in graph.nodes() {
+        builder.alias_outputs(node);
+        if node.op_as::<Reshape>().is_some() && builder.elide_reshape(node) {
+            continue;
+        }
+        let inputs = node.inputs.iter().map(|&id| builder.view(id)).collect();
+        let outputs = node.outputs.iter().map(|&id| builder.view(id)).collect();
+        steps.push(Step { op: node.op.clone(), inputs, outputs, scope: node.scope.clone() });
+    }
+    for (id, view) in copies {
+        steps.push(builder.copy(id, view));
+    }
+    let plan = Plan { name: name.to_owned(), buffers: builder.buffers, steps };
+    let plan = memory::colour(plan);
+    check(&plan)?;
+    Ok(plan)
+}
+
+struct Builder<'a> {
+    graph: &'a Graph,
+    buffers: Vec<Buffer>,
+    names: HashMap<String, usize>,
+    views: HashMap<ValueId, View>,
+}
+
+impl Builder<'_> {
+    fn place(&mut self, id: ValueId, place: &Place) -> Result<View> {
+        let ty = self.graph.ty(id);
+        if place.offset + ty.shape.len() > place.len {
+            let message = format!("{ty} at {} does not fit into {} elements", place.offset, place.len);
+            return Err(Error::failure(&place.buffer, message));
+        }
+        let buffer = match self.names.get(&place.buffer) {
+            Some(&known) => known,
+            None => self.add(place.buffer.clone(), ty.dtype, place.len, true),
+        };
+        if self.buffers[buffer].len != place.len || self.buffers[buffer].dtype != ty.dtype {
+            return Err(Error::failure(&place.buffer, "it is named twice with different sizes or types"));
+        }
+        Ok(View { buffer, offset: place.offset, ty })
+    }
+
+    fn add(&mut self, name: String, dtype: DType, len: usize, shared: bool) -> usize {
+        if shared {
+            self.names.insert(name.clone(), self.buffers.len());
+        }
+        self.buffers.push(Buffer { name, dtype, len, shared, lifetime: (0, 0) });
+        self.buffers.len() - 1
+    }
+
+    /// Sources that no place was given for: shared buffers of their own names.
+    fn sources(&mut self) -> Result<()> {
+        for (i, value) in self.graph.values().iter().enumerate() {
+            let id = ValueId(i as u32);
+            if let (Source::Param(name) | Source::Input(name), false) = (&value.source, self.views.contains_key(&id)) {
+                let view = self.place(id, &Place::whole(name.clone(), value.ty))?;
+                self.views.insert(id, view);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is placed after a reshape is made in its place at once, instead of being copied there.
+    fn look_through_reshapes(&mut self) {
+        for node in self.graph.nodes().iter().rev().filter(|node| node.op_as::<Reshape>().is_some()) {
+            let made = self.graph.maker(node.inputs[0]).is_some_and(|maker| maker.op.in_place().is_empty());
+            if let (Some(&view), true) =
+                (self.views.get(&node.outputs[0]), made && !self.views.contains_key(&node.inputs[0]))
+            {
+                self.views.insert(node.inputs[0], View { ty: self.graph.ty(node.inputs[0]), ..view });
+            }
+        }
+    }
+
+    /// Outputs that share a buffer with an input lie where the input lies.
+    fn alias_outputs(&mut self, node: &crate::graph::Node) {
+        for &(output, input) in node.op.in_place() {
+            let view = self.view(node.inputs[input]);
+            self.views.insert(node.outputs[output], view);
+        }
+    }
+
+    /// Makes a reshape a view, unless its output was placed elsewhere.
+    fn elide_reshape(&mut self, node: &crate::graph::Node) -> bool {
+        let view = View { ty: self.graph.ty(node.outputs[0]), ..self.view(node.inputs[0]) };
+        if self.views.get(&node.outputs[0]).is_some_and(|placed| *placed != view) {
+            return false;
+        }
+        self.views.insert(node.outputs[0], view);
+        true
+    }
+
+    fn view(&mut self, id: ValueId) -> View {
+        if let Some(view) = self.views.get(&id) {
+            return *view;
+        }
+        let ty = self.graph.ty(id);
+        let buffer = self.add(format!("%{}", id.index()), ty.dtype, ty.shape.len(), false);
+        let view = View { buffer, offset: 0, ty };
+        self.views.insert(id, view);
+        view
+    }
+
+    /// A step that copies a value to a second place.
+    fn copy(&mut self, id: ValueId, to: View) -> Step {
+        let constant = self.graph.constant_of(id).map(Arg::constant);
+        let code = Code::single(Fun::Identity, &[constant.unwrap_or(Arg::In(0))]);
+        let inputs = if constant.is_some() { vec![] } else { vec![self.view(id)] };
+        Step { op: Arc::new(Pointwise { code, shape: to.ty.shape }), inputs, outputs: vec![to], scope: "copy".into() }
+    }
+}
+
+/// What executors rely on: no buffer is read and written by one step except in place, outputs lie in different buffers,
+/// and what is updated in place is not read afterwards under its old name.
+fn check(plan: &Plan) -> Result<()> {
+    for (i, step) in plan.steps.iter().enumerate() {
+        let place = || format!("plan {}, step {i} ({})", plan.name, step.op.name());
+        for (o, output) in step.outputs.iter().enumerate() {
+            if step.outputs[..o].iter().any(|other| other.buffer == output.buffer) {
+                return Err(Error::failure(place(), "two outputs lie in one buffer"));
+            }
+            let in_place = |input: usize| step.op.in_place().contains(&(o, input));
+            let clash = |&(input, view): &(usize, &View)| view.buffer == output.buffer && !in_place(input);
+            if let Some((input, _)) = step.inputs.iter().enumerate().find(clash) {
+                let buffer = &plan.buffers[output.buffer].name;
+                return Err(Error::failure(place(), format!("input {input} is read from {buffer}, which it writes")));
+            }
+        }
+    }
+    Ok(())
+}
