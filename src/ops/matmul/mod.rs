@@ -1,5 +1,6 @@
 //! Matrix products: `C = op(A)·op(B)`, overwritten, with an elementwise epilogue while a tile of C is at hand.
 
+mod gpu;
 mod naive;
 
 use super::pointwise::cpu::{self as pointwise_cpu, Layout};
@@ -128,8 +129,8 @@ impl Op for MatMul {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let e = self.extents(inputs[0].shape, inputs[1].shape).expect("types were checked");
+        gpu::work(self, e, inputs, &outputs[0].shape)
     }
 }
 
