@@ -4,12 +4,14 @@
 
 pub mod dropout;
 pub mod gather;
+mod gpu;
 pub mod layout;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
 pub mod reduce;
+pub mod shaders;
 pub mod softmax;
 
 use crate::base::{DType, Error, Result, Type};

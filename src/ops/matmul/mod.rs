@@ -1,5 +1,6 @@
 //! Matrix products: `C = op(A)·op(B)`, overwritten, with an elementwise epilogue while a tile of C is at hand.
 
+mod gpu;
 mod naive;
 
 use super::pointwise::{Code, MAX_INPUTS, cpu as pointwise_cpu};
@@ -122,8 +123,8 @@ impl Op for MatMul {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let e = self.extents(inputs[0].shape, inputs[1].shape).expect("types were checked");
+        gpu::work(self, e, inputs, &outputs[0].shape)
     }
 }
 
