@@ -132,10 +132,19 @@ impl TryRng for Stream {
 /// A random permutation of 0..n (Fisher and Yates), our own so that no other crate's version can change it.
 pub fn permutation(n: usize, stream: &mut Stream) -> Vec<u32> {
     let mut order: Vec<u32> = (0..u32::try_from(n).expect("fewer than 2³² examples")).collect();
-    for i in (1..n).rev() {
+    shuffle(&mut order, stream);
+    order
+}
+
+/// Shuffles in place: what [`permutation`] does to 0..n, for a buffer that is used again.
+///
+/// # Panics
+/// With 2³² or more elements.
+pub fn shuffle(order: &mut [u32], stream: &mut Stream) {
+    assert!(u32::try_from(order.len()).is_ok(), "fewer than 2³² elements");
+    for i in (1..order.len()).rev() {
         order.swap(i, stream.below(i as u32 + 1) as usize);
     }
-    order
 }
 
 /// 24 of the 32 random bits as a number in [0, 1): the same in WGSL, exactly.

@@ -78,6 +78,49 @@ impl Threads {
             self.install(|| cut.halve(0, a, b, &f));
         }
     }
+
+    /// Cuts slice i into chunks of `lens[i]` and runs `f(part, chunk of each)` for each chunk of slice 0. A slice that ends
+    /// early gives empty chunks.
+    pub fn zip_parts<T: Send, const N: usize>(
+        &self,
+        slices: [&mut [T]; N],
+        lens: [usize; N],
+        f: impl Fn(usize, [&mut [T]; N]) + Sync,
+    ) {
+        if self.count == 1 || slices[0].len() <= lens[0] {
+            split_parts(0, slices, lens, &f, false);
+        } else {
+            self.install(|| split_parts(0, slices, lens, &f, true));
+        }
+    }
+}
+
+fn split_parts<T: Send, const N: usize>(
+    first: usize,
+    slices: [&mut [T]; N],
+    lens: [usize; N],
+    f: &(impl Fn(usize, [&mut [T]; N]) + Sync),
+    fork: bool,
+) {
+    let parts = slices[0].len().div_ceil(lens[0]);
+    if parts <= 1 {
+        return f(first, slices);
+    }
+    let left = parts / 2;
+    let mut rest: [&mut [T]; N] = std::array::from_fn(|_| Default::default());
+    let mut halves: [&mut [T]; N] = std::array::from_fn(|_| Default::default());
+    for (i, slice) in slices.into_iter().enumerate() {
+        let cut = (left * lens[i]).min(slice.len());
+        (halves[i], rest[i]) = slice.split_at_mut(cut);
+    }
+    let (a, b) =
+        (move || split_parts(first, halves, lens, f, fork), move || split_parts(first + left, rest, lens, f, fork));
+    if fork {
+        rayon::join(a, b);
+    } else {
+        a();
+        b();
+    }
 }
 
 fn halve(from: usize, to: usize, f: &(impl Fn(usize) + Sync)) {

@@ -12,7 +12,7 @@ const IN_FLIGHT_MAX: usize = 4;
 
 /// The most inputs and outputs of a step.
 const INPUTS_MAX: usize = 8;
-const OUTPUTS_MAX: usize = 4;
+const OUTPUTS_MAX: usize = 5;
 
 /// A CPU as an executor, in precision `R`.
 #[derive(Debug)]

@@ -9,19 +9,32 @@ pub mod layout;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
+pub mod optimize;
 pub mod pointwise;
+pub mod record;
 pub mod reduce;
 pub mod shaders;
 pub mod softmax;
+pub mod stats;
 
 use crate::base::{DType, Error, Result, Type};
 
-/// Answers for ops that do not work in place, are primitives, or need no scratch memory.
+/// Answers for ops that do not work in place, have no derivative, are primitives, or need no scratch memory.
 #[macro_export]
 macro_rules! answers {
     (not in place) => {
         fn in_place(&self) -> &[(usize, usize)] {
             &[]
+        }
+    };
+    (not differentiable: $why:literal) => {
+        fn derivative(
+            &self,
+            _: &mut $crate::graph::Graph,
+            _: $crate::graph::NodeView<'_>,
+            _: &[Option<$crate::graph::ValueId>],
+        ) -> $crate::base::Result<$crate::graph::Derivative> {
+            Ok($crate::graph::Derivative::Undefined($why))
         }
     };
     (primitive) => {

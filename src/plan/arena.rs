@@ -3,9 +3,7 @@
 
 use crate::base::{Error, Result, Shape};
 
-/// Elements of a chunk. 1024 scalars are a multiple of every adapter's storage-offset alignment (256 bytes at most) and
-/// stay in a first-level cache.
-pub const CHUNK: usize = 1024;
+pub use crate::ops::record::CHUNK;
 
 /// A tensor's place in the arena.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,259 @@
+//! `[data]`: where the examples come from and how they are prepared.
+
+use super::group::{Flat, choice, default, kinds, required, section};
+use super::setting::{Detail, Range, Setting, wrong_type};
+use crate::base::{Error, Result};
+use std::path::{Path, PathBuf};
+use toml::Value;
+
+section! {
+    /// Where the examples come from and how they are prepared.
+    pub struct Data {
+        /// The source of the examples.
+        source: Source = Flat;
+        /// The fraction of the training part that is set aside for validation.
+        split: f64 = default(0.0).within(Range::BELOW_1);
+        /// What is done to each feature, with statistics of the training part.
+        standardize: Standardize = default(Standardize::None);
+        /// The weight of each class in the loss: `"none"` for 1 each, `"balanced"` for the inverse of how often the class
+        /// occurs, or a list with a weight for each class.
+        class_weights: ClassWeights = default(ClassWeights::None).within(Range::NON_NEGATIVE);
+        /// Whether all examples stay in device memory; `"auto"` keeps them there where they fit.
+        resident: Resident = default(Resident::Auto);
+    }
+}
+
+kinds! {
+    /// The source of the examples.
+    pub enum Source by "source", default Some("digits") => {
+        /// Handwritten digits of 8 by 8 pixels in ten classes, built in.
+        Digits = "digits",
+        /// A folder with the four IDX files of MNIST and its kin, gzipped or not.
+        Idx = "idx" {
+            /// The folder. A relative path starts from the folder of the config file.
+            path: PathBuf = required();
+        },
+        /// A CSV file with a header.
+        Csv = "csv" {
+            /// The file with the examples. A relative path starts from the folder of the config file.
+            path: PathBuf = required();
+            /// A file with the examples of the test part.
+            test_path: Option<PathBuf> = default(None);
+            /// The column to predict; the last one if not set.
+            target: Option<String> = default(None);
+            /// Columns that are left out.
+            ignore: Vec<String> = default(Vec::new());
+            /// Whether the target is a class or a value.
+            task: Task = default(Task::Auto);
+        },
+        /// An npy file, its last column the target, or an npz file with named arrays.
+        Npy = "npy" {
+            /// The file with the examples. A relative path starts from the folder of the config file.
+            path: PathBuf = required();
+            /// A file with the examples of the test part.
+            test_path: Option<PathBuf> = default(None);
+            /// The array of an npz file to predict; `y` if not set.
+            target: Option<String> = default(None);
+            /// Whether the target is a class or a value.
+            task: Task = default(Task::Auto);
+        },
+        /// Interleaved spiral arms in the plane, one a class.
+        Spirals = "spirals" {
+            /// How many examples.
+            examples: usize = default(1000).within(Range::AT_LEAST_1);
+            /// How many classes.
+            classes: usize = default(3).within(Range::AT_LEAST_2);
+            /// The standard deviation of the noise.
+            noise: f64 = default(0.1).within(Range::NON_NEGATIVE);
+        },
+        /// Concentric circles in the plane, one a class.
+        Circles = "circles" {
+            /// How many examples.
+            examples: usize = default(1000).within(Range::AT_LEAST_1);
+            /// How many classes.
+            classes: usize = default(2).within(Range::AT_LEAST_2);
+            /// The standard deviation of the noise.
+            noise: f64 = default(0.1).within(Range::NON_NEGATIVE);
+        },
+        /// A normal distribution around a random centre for each class.
+        Blobs = "blobs" {
+            /// How many examples.
+            examples: usize = default(1000).within(Range::AT_LEAST_1);
+            /// How many features.
+            features: usize = default(2).within(Range::AT_LEAST_1);
+            /// How many classes.
+            classes: usize = default(3).within(Range::AT_LEAST_2);
+            /// The standard deviation within a class.
+            noise: f64 = default(1.0).within(Range::NON_NEGATIVE);
+        },
+        /// Linear regression: normal inputs of a chosen covariance, values of a random linear map.
+        Linear = "linear" {
+            /// How many examples.
+            examples: usize = default(1000).within(Range::AT_LEAST_1);
+            /// How many features.
+            features: usize = default(10).within(Range::AT_LEAST_1);
+            /// The standard deviation of the noise.
+            noise: f64 = default(0.1).within(Range::NON_NEGATIVE);
+            /// The largest eigenvalue of the inputs' covariance over the smallest, the rest spaced geometrically; 1 if not
+            /// set.
+            condition: Option<f64> = default(None).within(Range::AT_LEAST_1);
+            /// The eigenvalues of the covariance themselves, one a feature; not together with `condition`.
+            spectrum: Option<Vec<f64>> = default(None).within(Range::NON_NEGATIVE);
+        },
+        /// A quadratic loss whose Hessian has a chosen spectrum.
+        Quadratic = "quadratic" {
+            /// How many examples.
+            examples: usize = default(1000).within(Range::AT_LEAST_1);
+            /// How many features: the dimension of the quadratic.
+            features: usize = default(10).within(Range::AT_LEAST_1);
+            /// The standard deviation of the noise.
+            noise: f64 = default(0.0).within(Range::NON_NEGATIVE);
+            /// The largest eigenvalue of the Hessian over the smallest, the rest spaced geometrically; 1 if not
+            /// set.
+            condition: Option<f64> = default(None).within(Range::AT_LEAST_1);
+            /// The eigenvalues of the Hessian themselves, one a feature; not together with `condition`.
+            spectrum: Option<Vec<f64>> = default(None).within(Range::NON_NEGATIVE);
+        },
+        /// The outputs of a random network on normal inputs.
+        Teacher = "teacher" {
+            /// How many examples.
+            examples: usize = default(1000).within(Range::AT_LEAST_1);
+            /// How many features.
+            features: usize = default(10).within(Range::AT_LEAST_1);
+            /// How many classes; without it the target is a value.
+            classes: Option<usize> = default(None).within(Range::AT_LEAST_2);
+            /// The standard deviation of the noise on the outputs.
+            noise: f64 = default(0.0).within(Range::NON_NEGATIVE);
+        },
+    }
+}
+
+choice! {
+    /// Whether a target is a class or a value.
+    pub enum Task {
+        /// A class if the targets are text or small whole numbers, else a value.
+        Auto = "auto",
+        /// A class.
+        Classification = "classification",
+        /// A value.
+        Regression = "regression",
+    }
+}
+
+choice! {
+    /// What is done to each feature.
+    pub enum Standardize {
+        /// Nothing.
+        None = "none",
+        /// The mean is subtracted, and the result divided by the standard deviation.
+        Standardize = "standardize",
+        /// The mean is subtracted.
+        Center = "center",
+    }
+}
+
+/// The weight of each class in the loss.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClassWeights {
+    /// One each.
+    None,
+    /// The inverse of how often a class occurs.
+    Balanced,
+    /// These, by class.
+    Given(Vec<f64>),
+}
+
+impl Setting for ClassWeights {
+    fn type_name() -> String {
+        "\"none\" | \"balanced\" | list of number".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::Array(_) => Vec::parse(value, place).map(Self::Given),
+            Value::String(word) if word == "none" => Ok(Self::None),
+            Value::String(word) if word == "balanced" => Ok(Self::Balanced),
+            _ => Err(wrong_type(place, Self::type_name(), value)),
+        }
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        match self {
+            Self::None => Some(Value::String("none".into())),
+            Self::Balanced => Some(Value::String("balanced".into())),
+            Self::Given(weights) => weights.to_toml(detail),
+        }
+    }
+    fn numbers(&self) -> Vec<f64> {
+        match self {
+            Self::Given(weights) => weights.clone(),
+            Self::None | Self::Balanced => Vec::new(),
+        }
+    }
+}
+
+/// Whether all examples stay in device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resident {
+    /// Where they fit.
+    Auto,
+    /// Always.
+    Yes,
+    /// Never: they are streamed.
+    No,
+}
+
+impl Setting for Resident {
+    fn type_name() -> String {
+        "\"auto\" | true | false".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::Boolean(true) => Ok(Self::Yes),
+            Value::Boolean(false) => Ok(Self::No),
+            Value::String(word) if word == "auto" => Ok(Self::Auto),
+            _ => Err(wrong_type(place, Self::type_name(), value)),
+        }
+    }
+    fn to_toml(&self, _: Detail) -> Option<Value> {
+        Some(match self {
+            Self::Auto => Value::String("auto".into()),
+            Self::Yes => Value::Boolean(true),
+            Self::No => Value::Boolean(false),
+        })
+    }
+}
+
+impl Data {
+    /// Makes relative paths start from `folder`.
+    pub(super) fn rebase(&mut self, folder: &Path) {
+        if let Source::Idx { path } | Source::Csv { path, .. } | Source::Npy { path, .. } = &mut self.source {
+            *path = folder.join(&*path);
+        }
+        if let Source::Csv { test_path: Some(path), .. } | Source::Npy { test_path: Some(path), .. } = &mut self.source
+        {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// Checks what concerns several keys.
+    pub(super) fn check(&self) -> Result<()> {
+        if let ClassWeights::Given(weights) = &self.class_weights
+            && weights.iter().all(|&weight| weight == 0.0)
+        {
+            return Err(Error::input("data.class_weights", "at least one weight must be above zero"));
+        }
+        let (Source::Linear { features, condition, spectrum: Some(spectrum), .. }
+        | Source::Quadratic { features, condition, spectrum: Some(spectrum), .. }) = &self.source
+        else {
+            return Ok(());
+        };
+        if condition.is_some() {
+            let message = "`spectrum` and `condition` are both given";
+            return Err(Error::input("data.spectrum", message).help("leave one of them out"));
+        }
+        if spectrum.len() != *features {
+            let message = format!("{} eigenvalues for {features} features", spectrum.len());
+            return Err(Error::input("data.spectrum", message).help("give one eigenvalue for each of `data.features`"));
+        }
+        Ok(())
+    }
+}

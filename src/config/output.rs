@@ -1,0 +1,125 @@
+//! `[validate]`, `[record]` and `[device]`: what is watched, what is kept, and where it runs.
+
+use super::group::{default, section};
+use super::setting::{Detail, Range, Setting, wrong_type};
+use super::units::Bytes;
+use crate::base::{Error, Result};
+use std::path::PathBuf;
+use toml::Value;
+
+section! {
+    /// How the model is judged on the validation part.
+    pub struct Validate {
+        /// When: `"epoch"` for the end of each epoch, a number of steps, 0 for never.
+        every: ValidateEvery = default(ValidateEvery::Epoch);
+        /// After how many validations without a better loss training ends; never if not set.
+        patience: Option<u64> = default(None).within(Range::AT_LEAST_1);
+        /// Whether the parameters with the lowest validation loss are kept.
+        keep_best: bool = default(true);
+        /// A prediction also counts as right among so many best ones.
+        top_k: usize = default(5).within(Range::AT_LEAST_1);
+    }
+}
+
+section! {
+    /// What is written down.
+    pub struct Record {
+        /// The folder in which each run gets one of its own.
+        dir: PathBuf = default("runs".into());
+        /// Of how many steps one is written; `"auto"` writes every step of a short run and thins out a long one.
+        every: RecordEvery = default(RecordEvery::Auto).within(Range::AT_LEAST_1);
+        /// How many of the last steps are kept in full, to be written if something goes wrong.
+        flight: usize = default(1000);
+        /// Whether gradient statistics are taken.
+        statistics: bool = default(true);
+    }
+}
+
+section! {
+    /// Where it runs.
+    pub struct Device {
+        /// `"auto"`, `"cpu"`, or the number or part of the name of a GPU.
+        device: String = default("auto".into());
+        /// Threads of the CPU; all of them if not set.
+        threads: Option<usize> = default(None).within(Range::AT_LEAST_1);
+        /// Device memory that may be used: bytes, or a text such as `"8GB"` or `"512MiB"`; what the driver tells if not set.
+        memory_limit: Option<Bytes> = default(None);
+    }
+}
+
+/// When the model is validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValidateEvery {
+    /// At the end of each epoch.
+    Epoch,
+    /// After so many steps, again and again.
+    Steps(u64),
+    /// Never.
+    Never,
+}
+
+impl Setting for ValidateEvery {
+    const RANGE: Range = Range::NON_NEGATIVE;
+    fn type_name() -> String {
+        "\"epoch\" | integer".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::String(word) if word == "epoch" => Ok(Self::Epoch),
+            Value::Integer(0) => Ok(Self::Never),
+            Value::Integer(_) => u64::parse(value, place).map(Self::Steps),
+            _ => Err(wrong_type(place, Self::type_name(), value)),
+        }
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        match self {
+            Self::Epoch => Some(Value::String("epoch".into())),
+            Self::Steps(steps) => steps.to_toml(detail),
+            Self::Never => Some(Value::Integer(0)),
+        }
+    }
+}
+
+/// Of how many steps one is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordEvery {
+    /// All of a short run, fewer of a long one.
+    Auto,
+    /// One of so many.
+    Steps(u64),
+}
+
+impl Setting for RecordEvery {
+    fn type_name() -> String {
+        "\"auto\" | integer".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::String(word) if word == "auto" => Ok(Self::Auto),
+            Value::Integer(_) => u64::parse(value, place).map(Self::Steps),
+            _ => Err(wrong_type(place, Self::type_name(), value)),
+        }
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        match self {
+            Self::Auto => Some(Value::String("auto".into())),
+            Self::Steps(steps) => steps.to_toml(detail),
+        }
+    }
+    fn numbers(&self) -> Vec<f64> {
+        match self {
+            Self::Auto => Vec::new(),
+            Self::Steps(steps) => vec![*steps as f64],
+        }
+    }
+}
+
+impl Device {
+    /// Checks what no range can say.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.device.trim().is_empty() {
+            return Err(Error::input("device.device", "expected the name of a device, found an empty string"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+//! Tables: a header, columns of numbers, columns of categories, one column that is the target.
+
+use super::{Dataset, Splits, Targets, Task};
+use crate::base::{Error, Result};
+use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// A table in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvSource {
+    /// The file; its first line names the columns.
+    pub path: PathBuf,
+    /// A file with the same columns, to test.
+    pub test: Option<PathBuf>,
+    /// The name of the column that is predicted.
+    pub target: String,
+    /// What the target is. If unsaid: values if a cell of it is a number that is not whole, classes if a cell is no number.
+    pub task: Option<Task>,
+    /// Columns that are left out.
+    pub ignore: Vec<String>,
+    /// Columns that are categories although their cells are numbers.
+    pub categorical: Vec<String>,
+    /// What separates cells.
+    pub delimiter: u8,
+}
+
+impl CsvSource {
+    /// A comma-separated table with this target.
+    pub fn new(path: impl Into<PathBuf>, target: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            test: None,
+            target: target.into(),
+            task: None,
+            ignore: Vec::new(),
+            categorical: Vec::new(),
+            delimiter: b',',
+        }
+    }
+
+    /// Reads the table. A column of categories becomes a feature for each category, 1 where a row has it. Categories and
+    /// classes are those of the training file (a validation part held out of it later included), sorted.
+    ///
+    /// # Errors
+    /// A file is missing or malformed; a column is missing or named twice; a cell is empty, no number in a column of
+    /// numbers, or a category that the training file does not have. A bad cell is named by row, line and column.
+    pub fn load(&self) -> Result<Splits> {
+        let table = Table::read(&self.path, self.delimiter)?;
+        let columns = self.fit(&table)?;
+        let part = |table: &Table, encoded: Encoded| -> Result<Dataset> {
+            let targets = encoded.targets.ok_or_else(|| table.no_column(&self.target))?;
+            let data = Dataset::new(&table.place, encoded.x, targets)?.with_feature_names(columns.feature_names())?;
+            match &columns.target.classes {
+                Some(classes) => data.with_class_names(classes.clone()),
+                None => Ok(data),
+            }
+        };
+        let train = part(&table, columns.encode(&table)?)?;
+        let test = self.test.as_ref().map(|path| {
+            let table = Table::read(path, self.delimiter)?;
+            part(&table, columns.encode(&table)?)
+        });
+        let mut splits = Splits::new("a table", train, test.transpose()?)?;
+        splits.preprocessing.columns = Some(columns);
+        Ok(splits)
+    }
+
+    /// Which columns there are, of what kind, with which categories.
+    fn fit(&self, table: &Table) -> Result<Columns> {
+        for name in [&self.target].into_iter().chain(&self.ignore).chain(&self.categorical) {
+            table.column(name).ok_or_else(|| table.no_column(name))?;
+        }
+        let target = table.column(&self.target).ok_or_else(|| table.no_column(&self.target))?;
+        let classification = match self.task {
+            Some(task) => task == Task::Classification,
+            None => self.infer(table, target)?,
+        };
+        let classes = if classification { Some(table.categories(target)?) } else { None };
+        let mut inputs = Vec::new();
+        for (at, name) in table.header.iter().enumerate().filter(|&(at, _)| at != target) {
+            if self.ignore.contains(name) {
+                continue;
+            }
+            let named = self.categorical.contains(name);
+            let categories = if named || !table.has_number(at) { Some(table.categories(at)?) } else { None };
+            inputs.push(Column { name: name.clone(), categories });
+        }
+        if inputs.is_empty() {
+            return Err(Error::input(&table.place, "no column is left to predict from"));
+        }
+        let target = TargetColumn { name: self.target.clone(), classes };
+        Ok(Columns { inputs, target, delimiter: char::from(self.delimiter) })
+    }
+
+    /// Whether an undeclared target is classes.
+    fn infer(&self, table: &Table, target: usize) -> Result<bool> {
+        let cells = || table.rows.iter().map(|row| row[target].parse::<f64>());
+        if cells().any(|cell| cell.is_err()) {
+            return Ok(true);
+        }
+        if cells().flatten().any(|value| value.fract() != 0.0) {
+            return Ok(false);
+        }
+        Err(Error::input(
+            &table.place,
+            format!("column `{}` holds whole numbers only: classes or values?", self.target),
+        )
+        .help("say which: set the task to classification or regression"))
+    }
+}
+
+/// The columns of a table, as they were in the training data: what it takes to read new rows the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// The columns that features come from, in the order of the features.
+    pub inputs: Vec<Column>,
+    /// The column that is predicted.
+    pub target: TargetColumn,
+    /// What separates cells.
+    pub delimiter: char,
+}
+
+/// A column that features come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name in the header.
+    pub name: String,
+    /// Its categories, sorted, each of which is a feature; absent for a column of numbers, which is one feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
+}
+
+/// The column that is predicted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetColumn {
+    /// Its name in the header.
+    pub name: String,
+    /// The classes, sorted (as numbers if all are), for classification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+}
+
+/// Rows of a table as numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    /// `[rows, features]`.
+    pub x: Array2<f32>,
+    /// The targets, if the table has their column.
+    pub targets: Option<Targets>,
+}
+
+impl Columns {
+    /// The name of each feature: a column's, or `column=category`.
+    pub fn feature_names(&self) -> Vec<String> {
+        let names = |column: &Column| match &column.categories {
+            Some(categories) => categories.iter().map(|category| format!("{}={category}", column.name)).collect(),
+            None => vec![column.name.clone()],
+        };
+        self.inputs.iter().flat_map(names).collect()
+    }
+
+    /// Reads new rows. Columns are found by their name; others than those of the training data are not looked at, and the
+    /// target may be absent.
+    ///
+    /// # Errors
+    /// As [`CsvSource::load`].
+    pub fn read(&self, path: &Path) -> Result<Encoded> {
+        let delimiter = u8::try_from(self.delimiter)
+            .map_err(|_| Error::input(path.display(), format!("`{}` cannot separate cells", self.delimiter)))?;
+        self.encode(&Table::read(path, delimiter)?)
+    }
+
+    fn encode(&self, table: &Table) -> Result<Encoded> {
+        let find = |column: &Column| table.column(&column.name).ok_or_else(|| table.no_column(&column.name));
+        let places = self.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let features = self.feature_names().len();
+        let mut x = Vec::with_capacity(table.rows.len() * features);
+        for row in 0..table.rows.len() {
+            for (column, &at) in self.inputs.iter().zip(&places) {
+                match &column.categories {
+                    None => x.push(table.number(row, at)?),
+                    Some(categories) => {
+                        let one = table.category(row, at, categories)?;
+                        x.extend((0..categories.len()).map(|category| if category == one { 1.0 } else { 0.0 }));
+                    }
+                }
+            }
+        }
+        let x = Array2::from_shape_vec((table.rows.len(), features), x).expect("each row made all features");
+        let targets = match (table.column(&self.target.name), &self.target.classes) {
+            (None, _) => None,
+            (Some(at), None) => {
+                let values = (0..table.rows.len()).map(|row| table.number(row, at)).collect::<Result<_>>()?;
+                Some(Targets::Values { values, width: 1 })
+            }
+            (Some(at), Some(classes)) => {
+                let label = |row| table.category(row, at, classes).map(|label| label as u32);
+                let labels = (0..table.rows.len()).map(label).collect::<Result<_>>()?;
+                Some(Targets::Classes { labels, classes: classes.len() })
+            }
+        };
+        Ok(Encoded { x, targets })
+    }
+}
+
+/// The cells of a file.
+struct Table {
+    place: String,
+    header: Vec<String>,
+    rows: Vec<StringRecord>,
+    /// The line of the file that each row begins on, from 1.
+    lines: Vec<u64>,
+}
+
+impl Table {
+    fn read(path: &Path, delimiter: u8) -> Result<Self> {
+        let place = path.display().to_string();
+        let text = std::fs::read(path).map_err(|error| Error::input(&place, error))?;
+        let line = |at: &Option<csv::Position>| at.as_ref().map_or(0, |at| line_of(&text, at));
+        let fail = |error: csv::Error| match error.kind() {
+            ErrorKind::UnequalLengths { pos, expected_len, len } => {
+                Error::input(&place, format!("line {} has {len} cells, the header has {expected_len}", line(pos)))
+            }
+            ErrorKind::Utf8 { pos, .. } => Error::input(&place, format!("line {} is not UTF-8 text", line(pos))),
+            _ => Error::input(&place, &error),
+        };
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).trim(Trim::All).from_reader(&text[..]);
+        let header: Vec<String> =
+            reader.headers().map_err(fail)?.iter().map(|name| name.trim_start_matches('\u{feff}').into()).collect();
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = header.iter().find(|name| !seen.insert(*name)) {
+            return Err(Error::input(&place, format!("two columns are named `{twice}`")));
+        }
+        let rows = reader.records().collect::<csv::Result<Vec<_>>>().map_err(fail)?;
+        if rows.is_empty() {
+            return Err(Error::input(&place, "the table has no rows").help("the first line must name the columns"));
+        }
+        let lines = rows.iter().map(|row| row.position().map_or(0, |at| line_of(&text, at))).collect();
+        Ok(Self { place, header, rows, lines })
+    }
+
+    fn column(&self, name: &str) -> Option<usize> {
+        self.header.iter().position(|column| column == name)
+    }
+
+    fn no_column(&self, name: &str) -> Error {
+        Error::input(&self.place, format!("there is no column `{name}`"))
+            .help(format!("the header names: {}", self.header.join(", ")))
+    }
+
+    /// An error at a cell: rows count from 1 below the header, lines from 1 in the file.
+    fn at(&self, row: usize, column: usize, message: &str) -> Error {
+        let line = self.lines[row];
+        Error::input(&self.place, format!("row {} (line {line}), column `{}`: {message}", row + 1, self.header[column]))
+    }
+
+    fn cell(&self, row: usize, column: usize) -> Result<&str> {
+        match &self.rows[row][column] {
+            "" => Err(self
+                .at(row, column, "the cell is empty")
+                .help("fill it in, leave the row out, or ignore the column")),
+            cell => Ok(cell),
+        }
+    }
+
+    fn has_number(&self, column: usize) -> bool {
+        self.rows.iter().any(|row| row[column].parse::<f64>().is_ok())
+    }
+
+    fn number(&self, row: usize, column: usize) -> Result<f32> {
+        let cell = self.cell(row, column)?;
+        let value: f64 = cell.parse().map_err(|_| {
+            self.at(row, column, &format!("`{cell}` is not a number, but the column holds numbers"))
+                .help("mend the cell, or declare the column categorical")
+        })?;
+        let value = value as f32;
+        if !value.is_finite() {
+            return Err(self.at(row, column, &format!("`{cell}` is not a finite 32-bit number")));
+        }
+        Ok(value)
+    }
+
+    /// The different cells of a column, sorted: by value if all are numbers, else as text.
+    fn categories(&self, column: usize) -> Result<Vec<String>> {
+        let cells = (0..self.rows.len()).map(|row| self.cell(row, column)).collect::<Result<BTreeSet<_>>>()?;
+        let mut categories: Vec<String> = cells.into_iter().map(str::to_owned).collect();
+        if let Ok(numbers) = categories.iter().map(|cell| cell.parse::<f64>()).collect::<Result<Vec<_>, _>>() {
+            let mut order: Vec<usize> = (0..categories.len()).collect();
+            order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
+            categories = order.into_iter().map(|at| categories[at].clone()).collect();
+        }
+        Ok(categories)
+    }
+
+    fn category(&self, row: usize, column: usize, known: &[String]) -> Result<usize> {
+        let cell = self.cell(row, column)?;
+        known.iter().position(|category| category == cell).ok_or_else(|| {
+            let shown = known.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+            let more = if known.len() > 12 { ", …" } else { "" };
+            self.at(row, column, &format!("`{cell}` does not occur in the training data"))
+                .help(format!("known there: {shown}{more}"))
+        })
+    }
+}
+
+/// The line that a record begins on. The reader's own position lies before the line ends that are still to be skipped: blank
+/// lines, and the second half of a CR LF.
+fn line_of(text: &[u8], at: &csv::Position) -> u64 {
+    let rest = text.get(at.byte() as usize..).unwrap_or_default();
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    at.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::{TempDir, tempdir};
+
+    const HOUSES: &str = "size, colour,id,age,price\n1.5,red,a,3,10.5\n2,\"blue\",b,4,20\n\n3.25,red,c,4,30\n";
+
+    fn write(text: &str) -> (TempDir, PathBuf) {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    fn source(path: &Path, target: &str) -> CsvSource {
+        CsvSource { ignore: vec!["id".into()], ..CsvSource::new(path, target) }
+    }
+
+    fn error(text: &str, target: &str) -> String {
+        let (_folder, path) = write(text);
+        CsvSource::new(&path, target).load().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn numbers_and_categories_become_features() {
+        let (_folder, path) = write(HOUSES);
+        let categorical = CsvSource { categorical: vec!["age".into()], ..source(&path, "price") };
+        let splits = categorical.load().unwrap();
+        let names = splits.train.feature_names().unwrap();
+        assert_eq!(names, ["size", "colour=blue", "colour=red", "age=3", "age=4"]);
+        assert_eq!(splits.train.row(0), [1.5, 0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(splits.train.row(1), [2.0, 1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(splits.train.targets(), &Targets::Values { values: vec![10.5, 20.0, 30.0], width: 1 });
+        assert_eq!(source(&path, "price").load().unwrap().train.features(), 4);
+    }
+
+    #[test]
+    fn classes_are_sorted_by_value_or_as_text() {
+        let (_folder, path) = write("x,y\n1,10\n2,9\n3,10\n");
+        assert!(CsvSource::new(&path, "y").load().unwrap_err().to_string().contains("classes or values?"));
+        let declared = CsvSource { task: Some(Task::Classification), ..CsvSource::new(&path, "y") };
+        let splits = declared.load().unwrap();
+        assert_eq!(splits.train.class_names().unwrap(), ["9", "10"]);
+        assert_eq!(splits.train.targets(), &Targets::Classes { labels: vec![1, 0, 1], classes: 2 });
+        let (_folder, path) = write(HOUSES);
+        assert_eq!(source(&path, "colour").load().unwrap().train.class_names().unwrap(), ["blue", "red"]);
+    }
+
+    #[test]
+    fn bad_cells_are_named_by_row_line_and_column() {
+        assert!(error("a,y\n1,2.5\n\n,3\n", "y").contains("row 2 (line 4), column `a`: the cell is empty"));
+        assert!(error("a,y\r\n1,2.5\r\n\r\n,3\r\n", "y").contains("row 2 (line 4), column `a`: the cell is empty"));
+        assert!(error("a,y\n1,\"2.5\n\"\n,3\n", "y").contains("row 2 (line 4), column `a`: the cell is empty"));
+        assert!(error("a,y\n1,2.5\nabc,3\n", "y").contains("row 2 (line 3), column `a`: `abc` is not a number"));
+        assert!(error("a,y\n1,2.5\nNaN,3\n", "y").contains("row 2 (line 3), column `a`: `NaN` is not a finite"));
+        assert!(error("a,y\n1,2.5\n1e39,3\n", "y").contains("`1e39` is not a finite"));
+        assert!(error("a,y\n1,2.5\n2,inf\n", "y").contains("row 2 (line 3), column `y`"));
+        assert!(error("a,y\n1,2.5\n2,3,4\n", "y").contains("line 3 has 3 cells, the header has 2"));
+        assert!(error("a,y\n1,2.5\n", "z").contains("no column `z`\n  help: the header names: a, y"));
+        assert!(error("a,a\n1,2.5\n", "a").contains("two columns are named `a`"));
+        assert!(error("a,y\n", "y").contains("no rows"));
+        assert!(error("y\n1.5\n", "y").contains("no column is left"));
+    }
+
+    #[test]
+    fn new_rows_are_read_with_the_columns_of_the_training_data() {
+        let (folder, path) = write(HOUSES);
+        let splits = source(&path, "price").load().unwrap();
+        let text = serde_json::to_string(&splits.preprocessing).unwrap();
+        let kept: super::super::Preprocessing = serde_json::from_str(&text).unwrap();
+        let new = folder.path().join("new.csv");
+        std::fs::write(&new, "\u{feff}age,extra,colour,size\n7,zzz,red,9\n").unwrap();
+        assert_eq!(kept.read_inputs(&new).unwrap().as_slice().unwrap(), [9.0, 0.0, 1.0, 7.0]);
+        std::fs::write(&new, "age,colour,size\n7,green,9\n").unwrap();
+        let error = kept.read_inputs(&new).unwrap_err().to_string();
+        assert!(error.contains("row 1 (line 2), column `colour`: `green` does not occur"), "{error}");
+        assert!(error.contains("known there: blue, red"));
+        std::fs::write(&new, "age,colour\n7,red\n").unwrap();
+        assert!(kept.read_inputs(&new).unwrap_err().to_string().contains("no column `size`"));
+    }
+}

@@ -1,0 +1,143 @@
+//! What was done to the training data, kept with a trained model, to be done to new data.
+
+use super::{Columns, Dataset, Idx, Standardizer, npy};
+use crate::base::{Error, Result, is_finite_f32};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// How raw input becomes the features of a model: read, divided, encoded, scaled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// What the training data was.
+    pub source: String,
+    /// The shape of one example; its product is the number of features.
+    pub sample_shape: Vec<usize>,
+    /// Raw values are divided by it.
+    pub divisor: f32,
+    /// The name of each class, where there are names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_names: Option<Vec<String>>,
+    /// The columns of a table and their categories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+    /// What each feature is scaled by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standardizer: Option<Standardizer>,
+}
+
+impl Preprocessing {
+    /// Nothing is done to data like `train`.
+    pub(super) fn of(source: String, train: &Dataset) -> Self {
+        Self {
+            source,
+            sample_shape: train.sample_shape().to_vec(),
+            divisor: 1.0,
+            class_names: train.class_names().map(<[String]>::to_vec),
+            columns: None,
+            standardizer: None,
+        }
+    }
+
+    /// How many features the model takes.
+    pub fn features(&self) -> usize {
+        self.sample_shape.iter().product()
+    }
+
+    /// Reads new inputs and prepares them as the training data was: `[rows, features]`. A name that ends in `.csv` or
+    /// `.tsv` is read as a table with the columns of the training data, whose target may be absent; `.npy` as a numpy array
+    /// with a row an example; anything else as IDX.
+    ///
+    /// # Errors
+    /// The file is missing or malformed, has other features, or an unknown category.
+    pub fn read_inputs(&self, path: &Path) -> Result<Array2<f32>> {
+        let extension = path.extension().and_then(|end| end.to_str()).unwrap_or("").to_ascii_lowercase();
+        let raw = match extension.as_str() {
+            "csv" | "tsv" => {
+                let columns = self.columns.as_ref().ok_or_else(|| {
+                    Error::input(path.display(), format!("the model was trained on {}, not on a table", self.source))
+                        .help("give the inputs as .npy or IDX")
+                })?;
+                columns.read(path)?.x
+            }
+            "npy" => npy::read_rows(path)?.0,
+            _ => Idx::read(path)?.to_rows(1.0),
+        };
+        self.apply(raw).map_err(|error| error.within(path.display()))
+    }
+
+    /// Prepares raw inputs, `[rows, features]`, as the training data was: divided and scaled. (The rows of a table come
+    /// encoded from [`Columns::read`].)
+    ///
+    /// # Errors
+    /// Another number of features than the model takes, or a number that is not finite.
+    pub fn apply(&self, mut raw: Array2<f32>) -> Result<Array2<f32>> {
+        if raw.ncols() != self.features() {
+            return Err(Error::input(
+                "input",
+                format!("{} features, the model takes {}", raw.ncols(), self.features()),
+            ));
+        }
+        if let Some(standardizer) = &self.standardizer {
+            standardizer.check("input", self.features())?;
+        }
+        raw = if raw.is_standard_layout() { raw } else { raw.as_standard_layout().into_owned() };
+        raw.mapv_inplace(|v| v / self.divisor);
+        if let Some(((row, column), value)) = raw.indexed_iter().find(|(_, v)| !is_finite_f32(**v)) {
+            return Err(Error::input(
+                "input",
+                format!("row {row}, column {column} (both from 0): {value} is not finite"),
+            ));
+        }
+        if let Some(standardizer) = &self.standardizer {
+            raw.rows_mut().into_iter().for_each(|mut row| {
+                standardizer.apply(row.as_slice_mut().expect("the layout is row-major"));
+            });
+        }
+        Ok(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{IdxFiles, IdxPair, IdxSource, Prepare, Scaling, digits};
+    use super::*;
+    use std::path::PathBuf;
+
+    fn digits_file(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits").join(name)
+    }
+
+    #[test]
+    fn new_data_is_prepared_as_the_training_data_was() {
+        let how = Prepare { scaling: Scaling::Standardize, ..Prepare::default() };
+        let splits = digits().unwrap().prepare(&how, 1).unwrap();
+        let text = serde_json::to_string(&splits.preprocessing).unwrap();
+        let kept: Preprocessing = serde_json::from_str(&text).unwrap();
+        assert_eq!(kept, splits.preprocessing);
+        let read = kept.read_inputs(&digits_file("test-images-idx3-ubyte.gz")).unwrap();
+        assert_eq!(&read, splits.test.unwrap().x());
+        let error = kept.apply(Array2::zeros((1, 63))).unwrap_err().to_string();
+        assert!(error.contains("63 features, the model takes 64"));
+        assert!(kept.apply(Array2::from_elem((1, 64), f32::NAN)).is_err());
+    }
+
+    #[test]
+    fn bytes_and_floats_of_the_same_files_agree() {
+        let pair = |part: &str| IdxPair {
+            images: digits_file(&format!("{part}-images-idx3-ubyte.gz")),
+            labels: digits_file(&format!("{part}-labels-idx1-ubyte.gz")),
+        };
+        let files = IdxFiles::Files { train: pair("train"), test: Some(pair("test")) };
+        let source = IdxSource { files, divisor: 16.0 };
+        let (train, test) = source.load_bytes().unwrap();
+        let floats = digits().unwrap();
+        assert_eq!(
+            (train.targets(), test.unwrap().targets()),
+            (floats.train.targets(), floats.test.unwrap().targets())
+        );
+        let mut x = vec![0.0; 2 * 64];
+        super::super::RowSource::fill_rows(&train, &[1436, 3], &mut x).unwrap();
+        assert_eq!(x, [floats.train.row(1436), floats.train.row(3)].concat());
+    }
+}

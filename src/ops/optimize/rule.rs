@@ -1,0 +1,203 @@
+//! What an update does to one element: the optimizers' formulas, as `torch.optim` computes them.
+
+use crate::base::Real;
+use crate::graph::StepScalars;
+
+/// An elementwise optimizer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// w ← w − η·g.
+    Sgd,
+    /// b ← μ·b + (1 − d)·g (b = g at the first update), w ← w − η·b; Nesterov: w ← w − η·(g + μ·b) (Sutskever et al. 2013).
+    Momentum {
+        /// μ.
+        momentum: f64,
+        /// d.
+        dampening: f64,
+        /// Whether the gradient looks ahead.
+        nesterov: bool,
+    },
+    /// s ← s + g², w ← w − η/(1 + (t−1)·decay)·g/(√s + ε) (Duchi et al. 2011).
+    Adagrad {
+        /// Decay of the rate.
+        lr_decay: f64,
+        /// ε.
+        epsilon: f64,
+    },
+    /// s ← α·s + (1 − α)·g², w ← w − η·g/(√s + ε) (Tieleman & Hinton 2012); centred: √(s − a²) with the running mean a;
+    /// with momentum: b ← μ·b + g/(…), w ← w − η·b.
+    RmsProp {
+        /// α.
+        alpha: f64,
+        /// ε.
+        epsilon: f64,
+        /// μ; 0 keeps no velocity.
+        momentum: f64,
+        /// Whether the variance is centred.
+        centered: bool,
+    },
+    /// m ← β₁·m + (1 − β₁)·g, v ← β₂·v + (1 − β₂)·g², w ← w − η·(m/(1 − β₁ᵗ))/(√(v/(1 − β₂ᵗ)) + ε) (Kingma & Ba 2015).
+    Adam {
+        /// β₁ and β₂.
+        betas: [f64; 2],
+        /// ε.
+        epsilon: f64,
+        /// Whether weight decay is decoupled: w ← w·(1 − η·λ) first (AdamW, Loshchilov & Hutter 2019).
+        decoupled: bool,
+    },
+}
+
+impl Rule {
+    /// How many states it keeps for each parameter.
+    pub fn states(&self) -> usize {
+        match self {
+            Self::Sgd => 0,
+            Self::Momentum { .. } | Self::Adagrad { .. } => 1,
+            Self::RmsProp { momentum, centered, .. } => 1 + usize::from(*centered) + usize::from(*momentum != 0.0),
+            Self::Adam { .. } => 2,
+        }
+    }
+
+    /// The names of the states, as `torch.optim` has them.
+    pub fn state_names(&self) -> Vec<&'static str> {
+        match self {
+            Self::Sgd => vec![],
+            Self::Momentum { .. } => vec!["momentum_buffer"],
+            Self::Adagrad { .. } => vec!["sum"],
+            Self::RmsProp { momentum, centered, .. } => {
+                let mut names = vec!["square_avg"];
+                names.extend(centered.then_some("grad_avg"));
+                names.extend((*momentum != 0.0).then_some("momentum_buffer"));
+                names
+            }
+            Self::Adam { .. } => vec!["exp_avg", "exp_avg_sq"],
+        }
+    }
+
+    /// 1 − β₁ᵗ and 1 − β₂ᵗ; 1 where there is no bias to correct.
+    pub fn bias_corrections(&self, t: u32) -> [f64; 2] {
+        match self {
+            Self::Adam { betas, .. } => betas.map(|beta| 1.0 - beta.powi(t.min(i32::MAX as u32) as i32)),
+            _ => [1.0; 2],
+        }
+    }
+
+    /// The numbers of this step in precision `R`: whatever is the same for all elements is computed once, in f64.
+    pub(super) fn at<R: Real>(&self, step: &StepScalars) -> At<R> {
+        let mut at = At { lr: R::of(step.lr), first: step.t <= 1, ..At::default() };
+        match self {
+            Self::Sgd => {}
+            Self::Momentum { momentum, dampening, .. } => {
+                at.a = R::of(*momentum);
+                at.b = R::of(1.0 - dampening);
+            }
+            Self::Adagrad { lr_decay, epsilon } => {
+                at.lr = R::of(step.lr / (1.0 + f64::from(step.t.saturating_sub(1)) * lr_decay));
+                at.epsilon = R::of(*epsilon);
+            }
+            Self::RmsProp { alpha, epsilon, momentum, .. } => {
+                at.a = R::of(*alpha);
+                at.b = R::of(1.0 - alpha);
+                at.c = R::of(*momentum);
+                at.epsilon = R::of(*epsilon);
+            }
+            Self::Adam { betas, epsilon, .. } => {
+                at.a = R::of(1.0 - betas[0]);
+                at.b = R::of(betas[1]);
+                at.c = R::of(1.0 - betas[1]);
+                at.lr = R::of(step.lr / step.bias_correction1);
+                at.d = R::of(step.bias_correction2.sqrt());
+                at.epsilon = R::of(*epsilon);
+            }
+        }
+        at
+    }
+}
+
+/// The constants of one update; see [`Rule::at`] for what each rule puts where.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct At<R> {
+    pub(super) lr: R,
+    pub(super) a: R,
+    pub(super) b: R,
+    pub(super) c: R,
+    pub(super) d: R,
+    pub(super) epsilon: R,
+    pub(super) first: bool,
+}
+
+/// The change Δw of one element, and its states, which are updated.
+pub(super) trait Element<R> {
+    /// How many states it keeps.
+    const STATES: usize;
+    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R;
+}
+
+pub(super) struct Sgd;
+pub(super) struct Momentum<const NESTEROV: bool>;
+pub(super) struct Adagrad;
+pub(super) struct RmsProp<const CENTERED: bool, const MOMENTUM: bool>;
+pub(super) struct Adam;
+
+impl<R: Real> Element<R> for Sgd {
+    const STATES: usize = 0;
+
+    #[inline(always)]
+    fn step(&self, at: &At<R>, g: R, _: &mut [R; 3]) -> R {
+        -(at.lr * g)
+    }
+}
+
+impl<R: Real, const NESTEROV: bool> Element<R> for Momentum<NESTEROV> {
+    const STATES: usize = 1;
+
+    #[inline(always)]
+    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
+        states[0] = if at.first { g } else { at.a * states[0] + at.b * g };
+        -(at.lr * if NESTEROV { g + at.a * states[0] } else { states[0] })
+    }
+}
+
+impl<R: Real> Element<R> for Adagrad {
+    const STATES: usize = 1;
+
+    #[inline(always)]
+    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
+        states[0] += g * g;
+        -(at.lr * (g / (states[0].sqrt() + at.epsilon)))
+    }
+}
+
+impl<R: Real, const CENTERED: bool, const MOMENTUM: bool> Element<R> for RmsProp<CENTERED, MOMENTUM> {
+    const STATES: usize = 1 + CENTERED as usize + MOMENTUM as usize;
+
+    #[inline(always)]
+    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
+        states[0] = at.a * states[0] + at.b * (g * g);
+        let spread = if CENTERED {
+            states[1] += at.b * (g - states[1]);
+            states[0] - states[1] * states[1]
+        } else {
+            states[0]
+        };
+        let step = g / (spread.sqrt() + at.epsilon);
+        if MOMENTUM {
+            let velocity = if CENTERED { 2 } else { 1 };
+            states[velocity] = at.c * states[velocity] + step;
+            -(at.lr * states[velocity])
+        } else {
+            -(at.lr * step)
+        }
+    }
+}
+
+impl<R: Real> Element<R> for Adam {
+    const STATES: usize = 2;
+
+    #[inline(always)]
+    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
+        states[0] += at.a * (g - states[0]);
+        states[1] = at.b * states[1] + at.c * (g * g);
+        -(at.lr * (states[0] / (states[1].sqrt() / at.d + at.epsilon)))
+    }
+}
