@@ -80,7 +80,8 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfo {
             wgpu::DeviceType::Other => AdapterKind::Unknown,
         },
         compute: adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-            && limits.max_storage_buffers_per_shader_stage >= wgpu::Limits::defaults().max_storage_buffers_per_shader_stage,
+            && limits.max_storage_buffers_per_shader_stage
+                >= wgpu::Limits::defaults().max_storage_buffers_per_shader_stage,
         buffer_bytes_max: limits.max_buffer_size,
         binding_bytes_max: limits.max_storage_buffer_binding_size,
         storage_buffers_max: limits.max_storage_buffers_per_shader_stage,

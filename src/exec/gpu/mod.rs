@@ -92,7 +92,7 @@ impl Gpu {
         let slot = self.uploads.encode(&self.device, &self.buffers, submission, &mut encoder)?;
         if !submission.plans.is_empty() {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            pass.set_bind_group(1, &slot.group, &[slot.offset]);
+            pass.set_bind_group(1, slot.group, &[slot.offset]);
             submission.plans.iter().for_each(|plan| self.plans[plan.0].encode(&mut pass));
         }
         if let Some(buffer) = submission.readback {

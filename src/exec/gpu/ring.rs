@@ -37,8 +37,7 @@ impl Ring {
         }
         let mapped = self.usage.contains(wgpu::BufferUsages::MAP_WRITE);
         let bytes = bytes.next_multiple_of(256);
-        let fresh: Result<Vec<_>> =
-            (0..RING).map(|_| device.buffer(self.label, bytes, self.usage, mapped)).collect();
+        let fresh: Result<Vec<_>> = (0..RING).map(|_| device.buffer(self.label, bytes, self.usage, mapped)).collect();
         self.free = fresh?;
         self.bytes = bytes;
         *made += RING as u64;
