@@ -47,23 +47,37 @@ fn tensors() -> Vec<(&'static str, Shape)> {
     ]
 }
 
+/// What becomes of matrix products that an elementwise program follows.
+#[derive(Clone, Copy, PartialEq)]
+enum Products {
+    /// The program is their epilogue.
+    Fused,
+    /// They are kept, so that nothing is fused with them: what the oracle runs.
+    Kept,
+}
+
 /// Forward and backward pass of the classifier on `rows` rows: parameters and gradients in arenas, the loss in `loss`.
-fn classifier(rows: usize, dropout: f64) -> Result<Plan> {
+fn classifier(rows: usize, dropout: f64, products: Products) -> Result<Plan> {
     let arena = Arena::new(tensors(), usize::MAX)?;
     let mut g = Graph::new();
     let params = tensors().iter().map(|(name, shape)| g.param(name, *shape)).collect::<Result<Vec<ValueId>>>()?;
     let x = g.input("x", Type::real([rows, WIDTH]))?;
     let labels = g.input("labels", Type { dtype: DType::Index, shape: [rows].into() })?;
     let x = if dropout > 0.0 { g.dropout(x, dropout, [3, 5])? } else { x };
-    let z = g.matmul(x, params[0])?;
-    let z = g.add(z, params[1])?;
+    let first = g.matmul(x, params[0])?;
+    let z = g.add(first, params[1])?;
     let h = g.relu(z)?;
-    let z = g.matmul(h, params[2])?;
-    let z = g.add(z, params[3])?;
+    let second = g.matmul(h, params[2])?;
+    let z = g.add(second, params[3])?;
     let losses = g.softmax_cross_entropy(z, labels, 0.1)?;
     let loss = g.mean(losses)?;
-    let grads = autodiff::gradient(&mut g, loss, &params)?;
+    let wanted: Vec<ValueId> = params.iter().copied().chain([h]).collect();
+    let grads = autodiff::gradient(&mut g, loss, &wanted)?;
     let mut places = vec![(loss, Place::whole("loss", g.ty(loss)))];
+    if products == Products::Kept {
+        let kept = [("first", first), ("second", second), ("dh", grads[params.len()])];
+        places.extend(kept.map(|(name, id)| (id, Place::whole(name, g.ty(id)))));
+    }
     for ((tensor, &param), &grad) in arena.tensors.iter().zip(&params).zip(&grads) {
         for (kind, id) in [("params", param), ("grads", grad)] {
             let buffer = Arena::buffer(kind, tensor.part);
@@ -145,10 +159,12 @@ fn close(what: &str, gpu: &[f64], cpu: &[f64], terms: usize) {
 
 fn agrees(options: &GpuOptions, dropout: f64) {
     let Some(mut gpu) = gpu(options) else { return };
-    let plan = classifier(ROWS, dropout).expect("it compiles");
+    let (fused, kept) = (classifier(ROWS, dropout, Products::Fused), classifier(ROWS, dropout, Products::Kept));
+    let (fused, kept) = (fused.expect("it compiles"), kept.expect("it compiles"));
+    assert!(fused.steps.len() < kept.steps.len(), "the products are fused on the GPU alone");
     let mut cpu = cpu();
-    let mut on_cpu = Run::new(&mut cpu, &plan);
-    let mut on_gpu = Run::new(&mut gpu, &plan);
+    let mut on_cpu = Run::new(&mut cpu, &kept);
+    let mut on_gpu = Run::new(&mut gpu, &fused);
     let len = Arena::new(tensors(), usize::MAX).expect("it fits").parts[0];
     for step in 0..3 {
         let batch = Batch::new(ROWS, step);
@@ -178,7 +194,7 @@ fn every_submission_sees_its_own_scalars() {
 #[test]
 fn a_run_that_has_started_makes_nothing_and_delivers_in_order() {
     let Some(mut gpu) = gpu(&GpuOptions::default()) else { return };
-    let plan = classifier(ROWS, 0.2).expect("it compiles");
+    let plan = classifier(ROWS, 0.2, Products::Fused).expect("it compiles");
     let mut run = Run::new(&mut gpu, &plan);
     let loss = run.buffer("loss");
     let batch = Batch::new(ROWS, 0);
@@ -209,7 +225,7 @@ fn a_run_that_has_started_makes_nothing_and_delivers_in_order() {
 #[test]
 fn readings_in_flight_are_bounded_and_stalls_are_counted() {
     let Some(mut gpu) = gpu(&GpuOptions::default()) else { return };
-    let plan = classifier(ROWS, 0.0).expect("it compiles");
+    let plan = classifier(ROWS, 0.0, Products::Fused).expect("it compiles");
     let mut run = Run::new(&mut gpu, &plan);
     let loss = run.buffer("loss");
     let batch = Batch::new(ROWS, 0);
@@ -234,7 +250,7 @@ fn readings_in_flight_are_bounded_and_stalls_are_counted() {
 #[test]
 fn a_second_plan_shares_memory_and_larger_readings_find_room() {
     let Some(mut gpu) = gpu(&GpuOptions::default()) else { return };
-    let small = classifier(5, 0.0).expect("it compiles");
+    let small = classifier(5, 0.0, Products::Fused).expect("it compiles");
     let mut run = Run::new(&mut gpu, &small);
     let len = Arena::new(tensors(), usize::MAX).expect("it fits").parts[0];
     let first = run.step(&Batch::new(5, 0), 0, len);
@@ -271,7 +287,7 @@ fn a_second_plan_shares_memory_and_larger_readings_find_room() {
 #[test]
 fn what_does_not_fit_is_refused_with_its_size() {
     let Some(mut gpu) = gpu(&GpuOptions { memory_bytes: Some(10_000), ..Default::default() }) else { return };
-    let error = gpu.load(&classifier(ROWS, 0.0).expect("it compiles")).expect_err("it is too large");
+    let error = gpu.load(&classifier(ROWS, 0.0, Products::Fused).expect("it compiles")).expect_err("it is too large");
     assert_eq!(error.exit_code(), 2);
     assert_eq!(error.place(), "plan gradients");
     assert!(error.message().contains("the limit is 10000"), "{error}");
@@ -304,7 +320,7 @@ fn a_view_at_an_odd_offset_is_an_error_and_no_wrong_number() {
 #[test]
 fn numbers_go_there_and_back() {
     let Some(mut gpu) = gpu(&GpuOptions::default()) else { return };
-    let plan = classifier(ROWS, 0.0).expect("it compiles");
+    let plan = classifier(ROWS, 0.0, Products::Fused).expect("it compiles");
     gpu.load(&plan).expect("it loads");
     let (x, labels) = (gpu.buffer("x").expect("shared"), gpu.buffer("labels").expect("shared"));
     assert_eq!(gpu.buffer("nobody"), None);
