@@ -25,12 +25,12 @@ struct Params {
 fn cross_entropy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
-    let from = row * params.width;
-    let top = largest(from, width, thread);
-    let log_sum = log_fine(exp_sum(from, width, top, thread));
+    let start = row * params.width;
+    let top = largest(start, width, thread);
+    let log_sum = log_fine(exp_sum(start, width, top, thread));
     var own = 0.0;
     for (var c = thread % LANES; c < width; c += LANES) {
-        let surprise = log_sum - (x[from + c] - top);
+        let surprise = log_sum - (x[start + c] - top);
         // A chosen product, so that an infinite surprise of another class does not meet a factor of 0.
         own += select(0.0, params.sharp * surprise, c == targets[row]);
         own += select(0.0, params.base * surprise, params.base > 0.0);
@@ -49,12 +49,12 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
 fn cross_entropy_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
-    let from = row * params.width;
-    let top = largest(from, width, thread);
-    let factor = 1.0 / exp_sum(from, width, top, thread);
+    let start = row * params.width;
+    let top = largest(start, width, thread);
+    let factor = 1.0 / exp_sum(start, width, top, thread);
     for (var c = thread % LANES; c < width; c += LANES) {
         let q = params.base + select(0.0, params.sharp, c == targets[row]);
-        out[from + c] = dl[row] * (exp_fine(x[from + c] - top) * factor - q);
+        out[start + c] = dl[row] * (exp_fine(x[start + c] - top) * factor - q);
     }
 }
 {% endif %}

@@ -19,15 +19,15 @@ struct Params {
 {% endif %}
 
 // The mean of a row and 1/√(variance + ε), for a thread of it.
-fn moments(from: u32, width: u32, thread: u32) -> vec2<f32> {
+fn moments(start: u32, width: u32, thread: u32) -> vec2<f32> {
     var sum = 0.0;
     for (var c = thread % LANES; c < width; c += LANES) {
-        sum += x[from + c];
+        sum += x[start + c];
     }
     let mean = row_sum(sum, thread) / f32(params.width);
     var squares = 0.0;
     for (var c = thread % LANES; c < width; c += LANES) {
-        let centred = x[from + c] - mean;
+        let centred = x[start + c] - mean;
         squares = fma(centred, centred, squares);
     }
     let variance = row_sum(squares, thread) / f32(params.width);
@@ -40,10 +40,10 @@ fn moments(from: u32, width: u32, thread: u32) -> vec2<f32> {
 fn layer_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
-    let from = row * params.width;
-    let m = moments(from, width, thread);
+    let start = row * params.width;
+    let m = moments(start, width, thread);
     for (var c = thread % LANES; c < width; c += LANES) {
-        out[from + c] = (x[from + c] - m.x) * m.y;
+        out[start + c] = (x[start + c] - m.x) * m.y;
     }
 }
 {% else %}
@@ -52,19 +52,19 @@ fn layer_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 fn layer_norm_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
-    let from = row * params.width;
-    let m = moments(from, width, thread);
+    let start = row * params.width;
+    let m = moments(start, width, thread);
     var sum = 0.0;
     var along = 0.0;
     for (var c = thread % LANES; c < width; c += LANES) {
-        sum += dy[from + c];
-        along = fma(dy[from + c], (x[from + c] - m.x) * m.y, along);
+        sum += dy[start + c];
+        along = fma(dy[start + c], (x[start + c] - m.x) * m.y, along);
     }
     let mean = row_sum(sum, thread) / f32(params.width);
     let share = row_sum(along, thread) / f32(params.width);
     for (var c = thread % LANES; c < width; c += LANES) {
-        let y = (x[from + c] - m.x) * m.y;
-        out[from + c] = (dy[from + c] - mean - y * share) * m.y;
+        let y = (x[start + c] - m.x) * m.y;
+        out[start + c] = (dy[start + c] - mean - y * share) * m.y;
     }
 }
 {% endif %}

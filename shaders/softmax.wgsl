@@ -19,10 +19,10 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let row = workgroup_number(group) * ROWS + thread / LANES;
     // Threads behind the last row take part in the barriers of the others, with an empty row.
     let width = select(0u, params.width, row < params.rows);
-    let from = row * params.width;
-    let top = largest(from, width, thread);
-    let sum = exp_sum(from, width, top, thread);
+    let start = row * params.width;
+    let top = largest(start, width, thread);
+    let sum = exp_sum(start, width, top, thread);
     for (var c = thread % LANES; c < width; c += LANES) {
-        out[from + c] = exp_fine(x[from + c] - top) / sum;
+        out[start + c] = exp_fine(x[start + c] - top) / sum;
     }
 }

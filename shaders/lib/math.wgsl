@@ -1,6 +1,7 @@
 // Scalar functions, accurate to a few units in the last place where the built-in ones need not be: exp may err by
-// 3 + 2|x| ulp, log by 2⁻²¹ near 1, tanh may overflow, and erf, expm1 and log1p do not exist. No trick rests on the order
-// of additions, which a driver may change, and NaN passes through every function: comparisons with it are false.
+// 3 + 2|x| ulp, log by 2⁻²¹ near 1, tanh may overflow, and erf, expm1 and log1p do not exist. NaN passes
+// through every function: comparisons with it are false. Drivers do reorder additions, and llvmpipe merges
+// n·a + (n·b + x) into n·(a + b) + x; where a difference must be rounded first, a selection keeps it apart.
 
 // A number by its bits: WGSL has no literal for infinities and NaN.
 fn from_bits(bits: u32) -> f32 {
@@ -39,7 +40,8 @@ fn exp_fine(x: f32) -> f32 {
     let bounded = select(low, 89.0, low > 89.0);
     let n = round(bounded * 1.44269504);
     // ln 2 in two parts, the first short enough for an exact product.
-    let rest = fma(n, -1.42860677e-6, fma(n, -0.693145752, bounded));
+    let coarse = select(fma(n, -0.693145752, bounded), bounded, n == 0.0);
+    let rest = fma(n, -1.42860677e-6, coarse);
     // The integer comes from a number that is none for NaN.
     return exp_scaled(rest, i32(select(0.0, n, is_finite(x) || abs(x) > 1.0)));
 }
@@ -76,7 +78,7 @@ fn parts(x: f32) -> Parts {
     // Adding the gap between √½ and 1 to the bits carries numbers from √2 on into the next exponent.
     let shifted = bits + 0x3f800000u - 0x3f3504f3u;
     let m = bitcast<f32>((shifted & 0x007fffffu) + 0x3f3504f3u);
-    return Parts(f32(shifted >> 23u) - select(127.0, 150.0, subnormal), m - 1.0);
+    return Parts(f32(shifted >> 23u) - select(127.0, 150.0, subnormal), select(m - 1.0, 0.0, m == 1.0));
 }
 
 // ln x.
@@ -178,7 +180,7 @@ fn pow_signed(x: f32, y: f32) -> f32 {
         power = select(0.0, from_bits(0x7f800000u), unbounded);
     }
     power = select(power, -power, odd && x < 0.0);
-    power = select(power, from_bits(0x7fc00000u), x < 0.0 && !whole);
+    power = select(power, from_bits(0x7fc00000u), x < 0.0 && !whole && is_finite(x));
     let is_nan = (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
     return select(power, x, is_nan);
 }

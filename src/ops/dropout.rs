@@ -57,7 +57,12 @@ impl Op for Dropout {
             ("p", self.p.into()),
             ("keep", (1.0 / (1.0 - self.p)).into()),
         ];
-        gpu::threads(Shader::plain("dropout", "dropout"), vec![Bind::In(0), Bind::Out(0)], params, rows * width.div_ceil(2))
+        gpu::threads(
+            Shader::plain("dropout", "dropout"),
+            vec![Bind::In(0), Bind::Out(0)],
+            params,
+            rows * width.div_ceil(2),
+        )
     }
 }
 

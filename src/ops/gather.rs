@@ -34,12 +34,7 @@ fn rows_and_index(inputs: &[Type]) -> Result<(Shape, usize)> {
 }
 
 /// A thread for each element of an output of rows.
-fn by_element(
-    entry: &'static str,
-    binds: &[Bind],
-    out: &Shape,
-    more: Option<(&'static str, Scalar)>,
-) -> GpuWork {
+fn by_element(entry: &'static str, binds: &[Bind], out: &Shape, more: Option<(&'static str, Scalar)>) -> GpuWork {
     let mut params = vec![("len", out.len().into()), ("width", out.dim(1).into())];
     params.extend(more);
     gpu::elementwise(Shader::plain("gather", entry), binds.to_vec(), params)

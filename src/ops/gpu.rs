@@ -86,7 +86,8 @@ impl Axes {
     pub(crate) fn merged(shape: &Shape, inputs: &[[usize; Shape::MAX_RANK]]) -> Self {
         let mut merged = Self { dims: Vec::new(), strides: vec![Vec::new(); inputs.len()] };
         for (axis, dim) in shape.iter().enumerate().filter(|&(_, dim)| dim != 1) {
-            let follows = |(own, input): (&Vec<usize>, &[usize; Shape::MAX_RANK])| own.last() == Some(&(input[axis] * dim));
+            let follows =
+                |(own, input): (&Vec<usize>, &[usize; Shape::MAX_RANK])| own.last() == Some(&(input[axis] * dim));
             if !merged.dims.is_empty() && merged.strides.iter().zip(inputs).all(follows) {
                 *merged.dims.last_mut().expect("an axis is there") *= dim;
                 merged.strides.iter_mut().zip(inputs).for_each(|(own, input)| {

@@ -1,8 +1,8 @@
 //! Losses of each example, [n]: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
-use super::{expect_dtypes, gpu};
 use super::softmax::exp_shifted;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, ValueId};
 use crate::{answers, kernel};

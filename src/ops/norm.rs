@@ -1,8 +1,8 @@
 //! Layer normalization over the last axis (Ba, Kiros, Hinton 2016): `y = (x − mean x) / √(var x + ε)`, overwritten, with
 //! the biased variance. Scale and shift are elementwise ops behind it.
 
-use super::{expect_dtypes, gpu};
 use super::reduce::row_sum;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Type};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};

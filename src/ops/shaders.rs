@@ -26,7 +26,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // A line with a block tag leaves no blank line.
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("a known syntax"));
+    environment
+        .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("a known syntax"));
     environment.add_global("THREADS", THREADS);
     environment.add_global("ROW_THREADS", ROW_THREADS);
     environment.add_global("MAX_WORKGROUPS", Dispatch::MAX_WORKGROUPS);

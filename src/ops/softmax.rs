@@ -1,7 +1,7 @@
 //! Softmax over the last axis: `y = exp(x − max x) / Σ exp(x − max x)`, overwritten.
 
-use super::{expect_dtypes, gpu};
 use super::reduce::row_sum;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Type};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
