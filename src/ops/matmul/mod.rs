@@ -2,7 +2,7 @@
 
 mod naive;
 
-use super::pointwise::{Code, MAX_INPUTS, cpu as pointwise_cpu};
+use super::pointwise::{Code, MAX_INPUTS};
 use crate::base::{DType, Error, Real, Result, Shape, Type, broadcast};
 use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
@@ -63,8 +63,18 @@ impl MatMul {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let e = self.extents(io.input_types[0].shape, io.input_types[1].shape).expect("types were checked");
         naive::product(e, (io.real(0), self.transpose_a), (io.real(1), self.transpose_b), io.out(0));
-        if let Some(_code) = &self.epilogue {
-            unimplemented!()
+        if let Some(code) = &self.epilogue {
+            let shape = io.output_types[0].shape;
+            let others: Vec<(&[R], [usize; Shape::MAX_RANK])> =
+                (2..io.inputs.len()).map(|i| (io.real(i), io.input_types[i].shape.strides_in(&shape))).collect();
+            let mut values = [R::ZERO; MAX_INPUTS];
+            for (at, c) in io.out(0).iter_mut().enumerate() {
+                values[0] = *c;
+                for (value, (data, strides)) in values[1..].iter_mut().zip(&others) {
+                    *value = data[offset(&shape, strides, at)];
+                }
+                *c = code.eval(&values);
+            }
         }
     }
 }
@@ -125,6 +135,16 @@ impl Op for MatMul {
         let _ = (inputs, outputs);
         GpuWork::default()
     }
+}
+
+/// Where element `at` of an output of this shape lies in an input with these strides.
+fn offset(shape: &Shape, strides: &[usize; Shape::MAX_RANK], mut at: usize) -> usize {
+    let mut offset = 0;
+    for axis in (0..shape.rank()).rev() {
+        offset += at % shape.dim(axis) * strides[axis];
+        at /= shape.dim(axis);
+    }
+    offset
 }
 
 impl Graph {
