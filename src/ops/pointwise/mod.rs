@@ -131,7 +131,7 @@ impl Graph {
                 None => {
                     args.push(Arg::In(inputs.len() as u8));
                     inputs.push(value);
-                    let place = format!("{}: {}", self.scope(), fun.info().name);
+                    let place = self.place(fun.info().name);
                     shape = broadcast(shape, self.shape(value)).map_err(|e| Error::input(place, e.message()))?;
                 }
             }
