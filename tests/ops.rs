@@ -178,8 +178,7 @@ fn differences(case: &Case) -> Result<(), String> {
     let h = (f64::EPSILON / 2.0).cbrt();
     let built = run::build(case).map_err(text)?;
     let reals = case.reals();
-    let outputs: Vec<ValueId> =
-        [built.loss, built.slope].into_iter().chain(built.grads).chain(built.seconds).collect();
+    let outputs: Vec<ValueId> = [built.loss, built.slope].into_iter().chain(built.grads).chain(built.seconds).collect();
     let mut executor = cpu::<f64>(1);
     let loaded = Loaded::new(&mut executor, "differences", &built.graph, &outputs, Fusion::Full, case.step);
     let mut loaded = loaded.map_err(text)?;
@@ -271,8 +270,7 @@ fn fused_plans_agree_with_single_steps() {
 fn results_do_not_depend_on_the_number_of_threads() {
     for_each(&cases::all(), |case| {
         let inputs = run::with_directions(case, case.draw());
-        let run =
-            |threads| run::run_derivatives(&mut cpu::<f32>(threads), case, &inputs, Fusion::Full).map_err(text);
+        let run = |threads| run::run_derivatives(&mut cpu::<f32>(threads), case, &inputs, Fusion::Full).map_err(text);
         let one = run(1)?;
         for threads in [2, 3, 7] {
             for (found, expected) in run(threads)?.iter().zip(&one) {

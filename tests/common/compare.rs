@@ -5,12 +5,7 @@
 ///
 /// # Errors
 /// Says which element differs and by how much. A tolerance that zeros would pass is an error as well: it tests nothing.
-pub fn compare(
-    found: &[f64],
-    expected: &[f64],
-    tolerance: impl Fn(usize) -> f64,
-    largest: f64,
-) -> Result<(), String> {
+pub fn compare(found: &[f64], expected: &[f64], tolerance: impl Fn(usize) -> f64, largest: f64) -> Result<(), String> {
     if found.len() != expected.len() {
         return Err(format!("{} elements, expected {}", found.len(), expected.len()));
     }

@@ -52,9 +52,8 @@ impl<'e> Loaded<'e> {
         let id = executor.load(&plan)?;
         let inputs = graph.inputs().map(|(name, _)| executor.buffer(&format!("{tag}.{name}"))).collect();
         let named = names.iter().zip(outputs);
-        let outputs = named
-            .map(|(name, &id)| (executor.buffer(name).expect("a placed value"), graph.shape(id).len()))
-            .collect();
+        let outputs =
+            named.map(|(name, &id)| (executor.buffer(name).expect("a placed value"), graph.shape(id).len())).collect();
         Ok(Self { executor, plan: id, inputs, outputs, step })
     }
 

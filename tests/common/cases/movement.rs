@@ -53,17 +53,15 @@ fn along_axes(cases: &mut Vec<Case>) {
     let whole = Shape::from([3, 4, 5]);
     for axis in 0..3 {
         let dim = whole.dim(axis);
-        let slice = Case::new(format!("slice_{axis}"), "slice", whole.with_dim(axis, 2), move |g, v| {
-            g.slice(v[0], axis, 1, 2)
-        });
+        let slice =
+            Case::new(format!("slice_{axis}"), "slice", whole.with_dim(axis, 2), move |g, v| g.slice(v[0], axis, 1, 2));
         cases.push(slice.real(whole, NORMAL).golden());
         let pad = Case::new(format!("pad_{axis}"), "pad", whole.with_dim(axis, dim + 3), move |g, v| {
             g.apply(Pad { axis, before: 1, after: 2 }, v)
         });
         cases.push(pad.real(whole, NORMAL).golden());
-        let concat = Case::new(format!("concat_{axis}"), "concat", whole.with_dim(axis, dim + 2), move |g, v| {
-            g.concat(v, axis)
-        });
+        let concat =
+            Case::new(format!("concat_{axis}"), "concat", whole.with_dim(axis, dim + 2), move |g, v| g.concat(v, axis));
         cases.push(concat.real(whole, NORMAL).real(whole.with_dim(axis, 2), NORMAL).golden());
     }
     let three = Case::new("concat_three", "concat", [2, 6], |g, v| g.concat(v, 1));

@@ -85,7 +85,7 @@ fn sums(cases: &mut Vec<Case>) {
     // Long enough that several threads share the work: rows, columns, and everything.
     for (axes, shape) in [(vec![1], [263, 1]), (vec![0], [1, 269]), (vec![0, 1], [1, 1])] {
         // Sixteen chains at least: one chain of 70,747 additions would not be good enough.
-        let n = (263 * 269 / (shape[0] * shape[1])).div_ceil(16) + 4;
+        let n = (263usize * 269 / (shape[0] * shape[1])).div_ceil(16) + 4;
         let name = format!("sum_263x269_to_{}x{}", shape[0], shape[1]);
         let case = Case::new(name, "sum", shape, move |g, v| g.sum_axes(v[0], &axes));
         cases.push(case.real([263, 269], normal).absolutes(n));
