@@ -21,7 +21,7 @@ fn index(g: &mut Graph, n: usize) -> ValueId {
 }
 
 macro_rules! bad {
-    ($op:literal, [$($part:literal),*], |$g:ident, $($x:ident = $shape:tt),*| $build:expr) => {
+    ($op:literal, [$($part:literal),*], |$g:ident $(, $x:ident = $shape:tt)*| $build:expr) => {
         ($op, &[$($part),*] as &[&str], |$g: &mut Graph| {
             $(let $x = real($g, &$shape);)*
             $build
