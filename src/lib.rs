@@ -1,2 +1,3 @@
 //! steepest.
 pub mod base;
+pub mod ops;

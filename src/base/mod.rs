@@ -6,8 +6,10 @@ mod error;
 mod real;
 mod rng;
 mod shape;
+mod threads;
 
 pub use error::{Error, ErrorKind, Result};
 pub use real::{Real, is_finite_f32};
 pub use rng::{Stream, StreamId, permutation, threefry2x32, unit_f32, unit_f64};
 pub use shape::{DType, Shape, Type, broadcast};
+pub use threads::Threads;

@@ -155,7 +155,7 @@ macro_rules! real {
             }
             #[inline(always)]
             fn exp2i(e: i32) -> Self {
-                $t::from_bits((e.clamp(1 - $bias, $bias) + $bias) as $bits << $mantissa)
+                $t::from_bits(((e.clamp(1 - $bias, $bias) + $bias) as $bits) << $mantissa)
             }
             fn as_f32(slice: &[Self]) -> Option<&[f32]> {
                 $as_f32(slice)

@@ -1,0 +1,2 @@
+//! The matrix product.
+pub mod cpu;

@@ -1,0 +1,2 @@
+//! The operations of the engine.
+pub mod matmul;
