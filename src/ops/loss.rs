@@ -171,12 +171,14 @@ impl Graph {
         self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
     }
 
-    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: ln(1 + eᶻ) − z·t.
+    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: t·ln(1 + e⁻ᶻ) + (1 − t)·ln(1 + eᶻ). In this
+    /// form nothing cancels, also where a large z is right.
     pub fn bce_with_logits(&mut self, z: ValueId, t: ValueId) -> Result<ValueId> {
-        // max(z, 0) − z·t + ln(1 + e⁻|z|), in the form that does not cancel: softplus(z) − z·t.
-        let soft = self.softplus(z)?;
-        let product = self.mul(z, t)?;
-        self.sub(soft, product)
+        let minus = self.neg(z)?;
+        let (missed, false_alarm) = (self.softplus(minus)?, self.softplus(z)?);
+        let rest = self.scalar_sub(1.0, t)?;
+        let (missed, false_alarm) = (self.mul(t, missed)?, self.mul(rest, false_alarm)?);
+        self.add(missed, false_alarm)
     }
 
     /// (x − t)², elementwise.
