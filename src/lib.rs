@@ -9,3 +9,6 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod plan;
+pub mod probe;
+pub mod run;
+pub mod verdict;

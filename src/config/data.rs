@@ -13,6 +13,8 @@ section! {
         source: Source = Flat;
         /// The fraction of the training part that is set aside for validation.
         split: f64 = default(0.0).within(Range::BELOW_1);
+        /// The fraction of the training part that is set aside for the test, for sources without a test part of their own.
+        test_split: f64 = default(0.0).within(Range::BELOW_1);
         /// What is done to each feature, with statistics of the training part.
         standardize: Standardize = default(Standardize::None);
         /// The weight of each class in the loss: `"none"` for 1 each, `"balanced"` for the inverse of how often the class
@@ -57,21 +59,17 @@ kinds! {
             /// Whether the target is a class or a value.
             task: Task = default(Task::Auto);
         },
-        /// Interleaved spiral arms in the plane, one a class.
+        /// Two spirals in the plane, wound around each other: 2 classes.
         Spirals = "spirals" {
             /// How many examples.
             examples: usize = default(1000).within(Range::AT_LEAST_1);
-            /// How many classes.
-            classes: usize = default(3).within(Range::AT_LEAST_2);
             /// The standard deviation of the noise.
             noise: f64 = default(0.1).within(Range::NON_NEGATIVE);
         },
-        /// Concentric circles in the plane, one a class.
+        /// Two circles in the plane, one inside the other: 2 classes.
         Circles = "circles" {
             /// How many examples.
             examples: usize = default(1000).within(Range::AT_LEAST_1);
-            /// How many classes.
-            classes: usize = default(2).within(Range::AT_LEAST_2);
             /// The standard deviation of the noise.
             noise: f64 = default(0.1).within(Range::NON_NEGATIVE);
         },
@@ -97,8 +95,6 @@ kinds! {
             /// The largest eigenvalue of the inputs' covariance over the smallest, the rest spaced geometrically; 1 if not
             /// set.
             condition: Option<f64> = default(None).within(Range::AT_LEAST_1);
-            /// The eigenvalues of the covariance themselves, one a feature; not together with `condition`.
-            spectrum: Option<Vec<f64>> = default(None).within(Range::NON_NEGATIVE);
         },
         /// A quadratic loss whose Hessian has a chosen spectrum.
         Quadratic = "quadratic" {
@@ -241,9 +237,7 @@ impl Data {
         {
             return Err(Error::input("data.class_weights", "at least one weight must be above zero"));
         }
-        let (Source::Linear { features, condition, spectrum: Some(spectrum), .. }
-        | Source::Quadratic { features, condition, spectrum: Some(spectrum), .. }) = &self.source
-        else {
+        let Source::Quadratic { features, condition, spectrum: Some(spectrum), .. } = &self.source else {
             return Ok(());
         };
         if condition.is_some() {

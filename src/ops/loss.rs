@@ -1,10 +1,10 @@
 //! Losses of each example, [n]: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
-use super::expect_dtypes;
 use super::softmax::exp_shifted;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, ValueId};
 use crate::{answers, kernel};
 
 /// `ℓᵢ = −Σ_c q_ic ln softmax(zᵢ)_c` with q = (1 − ε)·one-hot + ε/classes (Szegedy et al. 2016), overwritten.
@@ -36,6 +36,11 @@ fn target_distribution(g: &mut Graph, targets: ValueId, classes: usize, smoothin
     let hot = g.one_hot(targets, classes)?;
     let sharp = g.scale(hot, 1.0 - smoothing)?;
     g.add_scalar(sharp, smoothing / classes as f64)
+}
+
+/// The weights of the target and of every class as parameters of the shader.
+fn smoothed(smoothing: f64, logits: &Shape) -> [(&'static str, Scalar); 2] {
+    [("sharp", (1.0 - smoothing).into()), ("base", (smoothing / logits.dim(1) as f64).into())]
 }
 
 impl Op for SoftmaxCrossEntropy {
@@ -78,9 +83,9 @@ impl Op for SoftmaxCrossEntropy {
 
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let binds = [Bind::In(0), Bind::In(1), Bind::Out(0)];
+        gpu::by_rows("loss", "cross_entropy", &binds, &inputs[0].shape, &smoothed(self.smoothing, &inputs[0].shape))
     }
 }
 
@@ -135,9 +140,10 @@ impl Op for SoftmaxCrossEntropyGrad {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)];
+        let params = smoothed(self.smoothing, &inputs[0].shape);
+        gpu::by_rows("loss", "cross_entropy_grad", &binds, &inputs[0].shape, &params)
     }
 }
 

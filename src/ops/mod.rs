@@ -4,6 +4,7 @@
 
 pub mod dropout;
 pub mod gather;
+mod gpu;
 pub mod layout;
 pub mod loss;
 pub mod matmul;
@@ -12,6 +13,7 @@ pub mod optimize;
 pub mod pointwise;
 pub mod record;
 pub mod reduce;
+pub mod shaders;
 pub mod softmax;
 pub mod stats;
 

@@ -1,8 +1,10 @@
 //! Matrix products: `C = op(A)·op(B)`, overwritten, with an elementwise epilogue while a tile of C is at hand.
 
+mod gpu;
 mod naive;
 
-use super::pointwise::{Code, MAX_INPUTS, cpu as pointwise_cpu};
+use super::pointwise::cpu::{self as pointwise_cpu, Layout};
+use super::pointwise::{Code, MAX_INPUTS};
 use crate::base::{DType, Error, Real, Result, Shape, Type, broadcast};
 use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
@@ -63,8 +65,13 @@ impl MatMul {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let e = self.extents(io.input_types[0].shape, io.input_types[1].shape).expect("types were checked");
         naive::product(e, (io.real(0), self.transpose_a), (io.real(1), self.transpose_b), io.out(0));
-        if let Some(_code) = &self.epilogue {
-            unimplemented!()
+        if let Some(code) = &self.epilogue {
+            let shape = io.output_types[0].shape;
+            let mut inputs: [(&[R], Layout); MAX_INPUTS] = [(&[], Layout::Own); MAX_INPUTS];
+            for (slot, i) in inputs[1..].iter_mut().zip(2..io.inputs.len()) {
+                *slot = (io.real(i), Layout::of(&io.input_types[i].shape, &shape));
+            }
+            pointwise_cpu::epilogue(code, &shape, &inputs[..io.inputs.len() - 1], 0, io.out(0));
         }
     }
 }
@@ -122,8 +129,8 @@ impl Op for MatMul {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let e = self.extents(inputs[0].shape, inputs[1].shape).expect("types were checked");
+        gpu::work(self, e, inputs, &outputs[0].shape)
     }
 }
 

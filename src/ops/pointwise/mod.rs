@@ -6,6 +6,7 @@
 mod code;
 pub(crate) mod cpu;
 mod fun;
+mod gpu;
 
 pub use code::{Arg, Code, Instr};
 pub use fun::{FUNS, Fun, FunInfo};
@@ -95,8 +96,7 @@ impl Op for Pointwise {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        gpu::work(&self.code, &self.shape, inputs, outputs)
     }
 }
 

@@ -1,0 +1,79 @@
+//! Where the statistics of a step lie on the device: records of taps, the table that they are folded into, its rows.
+
+use crate::base::Shape;
+use crate::ops::record::RECORD;
+use crate::ops::stats::TapStats;
+
+/// Rows between two parts of a buffer of records: 8 records are 256 bytes, which every adapter can bind at.
+const ALIGN: usize = 8;
+
+/// The next row at which a part of a record buffer may begin.
+pub fn aligned(row: usize) -> usize {
+    row.next_multiple_of(ALIGN)
+}
+
+/// The records of one tap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordSpan {
+    /// The first record.
+    pub first: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// The layout of the tap records and of the table.
+///
+/// Table rows: the forward taps, the signal taps, the loss; then, from [`Layout::params_row`] on, one row a parameter
+/// tensor. Without statistics the loss is the only row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Tap records, forward taps first.
+    pub spans: Vec<RecordSpan>,
+    /// Records in the tap buffer.
+    pub records: usize,
+    /// How many layers are tapped.
+    pub layers: usize,
+    /// How many parameter tensors have rows.
+    pub tensors: usize,
+}
+
+impl Layout {
+    /// The layout for tapped values of these shapes (activation and pre-activation of each layer) and so many tensors.
+    pub fn new(activations: &[Shape], pre_activations: &[Shape], tensors: usize) -> Self {
+        let mut layout = Self { layers: activations.len(), tensors, ..Self::default() };
+        for shape in activations.iter().chain(pre_activations) {
+            let span = RecordSpan { first: aligned(layout.records), count: TapStats::groups(shape) };
+            layout.records = span.first + span.count;
+            layout.spans.push(span);
+        }
+        // An empty buffer cannot be bound.
+        layout.records = layout.records.max(1);
+        layout
+    }
+
+    /// The segments that fold the tap records into the first rows; the loss row folds none.
+    pub fn segments(&self) -> Vec<u32> {
+        let spans = self.spans.iter().flat_map(|span| [span.first, span.first + span.count]);
+        spans.chain([0, 0]).map(|record| record as u32).collect()
+    }
+
+    /// Rows that the gradient part of the step fills: taps and loss.
+    pub fn tap_rows(&self) -> usize {
+        self.spans.len() + 1
+    }
+
+    /// The row of the loss.
+    pub fn loss_row(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The first row of the parameter tensors.
+    pub fn params_row(&self) -> usize {
+        aligned(self.tap_rows())
+    }
+
+    /// Elements of the whole table.
+    pub fn table_len(&self) -> usize {
+        RECORD * if self.tensors == 0 { self.tap_rows() } else { self.params_row() + self.tensors }
+    }
+}

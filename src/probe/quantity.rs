@@ -1,0 +1,81 @@
+//! The table of quantities. Record columns, reports and documentation are derived from it.
+
+/// What a quantity is measured of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The whole step: one number.
+    Step,
+    /// Each layer with parameters: one number a layer.
+    Layer,
+    /// Each parameter tensor: one number a tensor.
+    Tensor,
+}
+
+/// One quantity.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantity {
+    /// The column's name in the step record.
+    pub id: &'static str,
+    /// What it is measured of.
+    pub scope: Scope,
+    /// The definition. g: gradient of the logical batch's loss, raw, before clipping; w: weights before the update; Δw: the
+    /// update as applied.
+    pub formula: &'static str,
+    /// What it tells, and where it comes from.
+    pub doc: &'static str,
+}
+
+const fn row(id: &'static str, scope: Scope, formula: &'static str, doc: &'static str) -> Quantity {
+    Quantity { id, scope, formula, doc }
+}
+
+/// Every quantity, in the order of a step's values.
+pub const QUANTITIES: [Quantity; 19] = [
+    row(
+        "loss",
+        Scope::Step,
+        "Σ wᵢℓᵢ / Σ wᵢ",
+        "loss of the logical batch, before the update (a sum where loss.reduction is sum)",
+    ),
+    row("lr", Scope::Step, "η", "learning rate of the step"),
+    row("grad_norm", Scope::Step, "‖g‖₂", "norm of the whole gradient"),
+    row("weight_norm", Scope::Step, "‖w‖₂", "norm of all parameters"),
+    row("update_ratio", Scope::Step, "‖Δw‖₂ / ‖w‖₂", "how far a step moves the parameters; about 1e-3 is common"),
+    row(
+        "signal",
+        Scope::Layer,
+        "√(mean over examples of ‖∂ℓᵢ/∂zᵢ‖₂²)",
+        "backpropagated signal of each example's own loss at the layer's output z: the measure of vanishing and exploding (Glorot & Bengio 2010)",
+    ),
+    row("activation_rms", Scope::Layer, "√(mean a²)", "size of the activations behind the layer, over the real rows"),
+    row("activation_mean", Scope::Layer, "mean a", "mean of the activations behind the layer"),
+    row("activation_max", Scope::Layer, "max |a|", "largest activation behind the layer"),
+    row("layer_grad_norm", Scope::Layer, "‖g of the layer‖₂", "norm of the gradient of all the layer's tensors"),
+    row("layer_update_ratio", Scope::Layer, "‖Δw of the layer‖₂ / ‖w of the layer‖₂", "how far a step moves the layer"),
+    row("tensor_grad_norm", Scope::Tensor, "‖g of the tensor‖₂", "norm of the tensor's gradient"),
+    row("tensor_grad_mean", Scope::Tensor, "mean |g|", "mean magnitude of the finite gradient elements"),
+    row("tensor_grad_max", Scope::Tensor, "max |g|", "largest magnitude of the finite gradient elements"),
+    row("tensor_grad_zeros", Scope::Tensor, "share of g = 0", "share of gradient elements that are exactly 0"),
+    row("tensor_grad_non_finite", Scope::Tensor, "count of g = ±∞ or NaN", "how many gradient elements are not finite"),
+    row("tensor_weight_norm", Scope::Tensor, "‖w of the tensor‖₂", "norm of the tensor before the update"),
+    row("tensor_update_norm", Scope::Tensor, "‖Δw of the tensor‖₂", "norm of the tensor's update"),
+    row("tensor_update_ratio", Scope::Tensor, "‖Δw‖₂ / ‖w‖₂ of the tensor", "how far a step moves the tensor"),
+];
+
+/// The position of a quantity in [`QUANTITIES`].
+pub fn find(id: &str) -> Option<usize> {
+    QUANTITIES.iter().position(|quantity| quantity.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_documented() {
+        for (i, quantity) in QUANTITIES.iter().enumerate() {
+            assert_eq!(find(quantity.id), Some(i), "{}", quantity.id);
+            assert!(quantity.doc.len() > 10 && !quantity.formula.is_empty(), "{}", quantity.id);
+        }
+    }
+}
