@@ -171,14 +171,15 @@ impl Graph {
         self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
     }
 
-    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: t·ln(1 + e⁻ᶻ) + (1 − t)·ln(1 + eᶻ). In this
-    /// form nothing cancels, also where a large z is right.
+    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: t·ln(1 + e⁻ᶻ) + (1 − t)·ln(1 + eᶻ).
     pub fn bce_with_logits(&mut self, z: ValueId, t: ValueId) -> Result<ValueId> {
+        // Nothing cancels: a label that is met with confidence keeps its small loss and its small gradient, where
+        // ln(1 + eᶻ) − z·t would give 0 for both.
         let minus = self.neg(z)?;
-        let (missed, false_alarm) = (self.softplus(minus)?, self.softplus(z)?);
+        let (miss, alarm) = (self.softplus(minus)?, self.softplus(z)?);
         let rest = self.scalar_sub(1.0, t)?;
-        let (missed, false_alarm) = (self.mul(t, missed)?, self.mul(rest, false_alarm)?);
-        self.add(missed, false_alarm)
+        let (miss, alarm) = (self.mul(t, miss)?, self.mul(rest, alarm)?);
+        self.add(miss, alarm)
     }
 
     /// (x − t)², elementwise.
@@ -190,12 +191,12 @@ impl Graph {
     /// Huber's loss, elementwise: ½e² where |e| < δ, else δ(|e| − ½δ) (Huber 1964).
     pub fn huber(&mut self, x: ValueId, t: ValueId, delta: f64) -> Result<ValueId> {
         let error = self.sub(x, t)?;
-        let (low, high) = (self.constant(-delta), self.constant(delta));
-        let near = self.minimum(error, high)?;
-        let near = self.maximum(near, low)?;
-        // near·(e − ½near) is ½e² inside and δ(|e| − ½δ) outside, without the kink of |e| at 0.
+        let size = self.abs(error)?;
+        let limit = self.constant(delta);
+        let near = self.minimum(size, limit)?;
+        // near·(|e| − ½near) is ½e² inside and δ(|e| − ½δ) outside.
         let half = self.scale(near, 0.5)?;
-        let rest = self.sub(error, half)?;
+        let rest = self.sub(size, half)?;
         self.mul(near, rest)
     }
 }
