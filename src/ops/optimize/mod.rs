@@ -5,6 +5,7 @@
 
 mod accumulate;
 mod cpu;
+mod gpu;
 mod rule;
 
 pub use accumulate::Accumulate;
@@ -14,7 +15,7 @@ use super::expect_dtypes;
 use super::record::RECORD;
 use super::stats::{CONTROL, chunks_of};
 use crate::base::{DType, Error, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, NodeView, Op, ValueId};
+use crate::graph::{GpuWork, Op};
 use crate::{answers, kernel};
 
 /// One update of one arena part. Inputs: parameters [len] in place, gradients [len], control [4], lengths [chunks], then
@@ -70,8 +71,7 @@ impl Op for Update {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        gpu::work(self, inputs)
     }
 }
