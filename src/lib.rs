@@ -1,6 +1,7 @@
 //! steepest.
 pub mod autodiff;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod exec;
@@ -12,3 +13,4 @@ pub mod plan;
 pub mod probe;
 pub mod run;
 pub mod verdict;
+pub mod view;

@@ -48,7 +48,7 @@ fn exact(x: f64, digits: usize) -> Decimal {
 /// The same digits by one or two multiplications with powers of ten that an f64 holds exactly. None where the roundings of
 /// those could matter: far numbers, many digits, and numbers so near to the middle of two decimals that they could decide.
 fn fast(x: f64, digits: usize) -> Option<Decimal> {
-    if digits > DIGITS_EXACT_F32 || !(1e-36..1e22).contains(&x) {
+    if digits > DIGITS_EXACT_F32 || !(1e-35..1e22).contains(&x) {
         return None;
     }
     // log₁₀ 2 times the binary exponent, rounded down: the decimal exponent or one below.

@@ -198,7 +198,7 @@ impl ColumnLayout {
     }
 }
 
-/// Epochs need more digits than other values: step 1 000 001 of 1000 a epoch is epoch 1000.001.
+/// Epochs need more digits than other values: step 1 000 001 of 1000 steps an epoch is epoch 1000.001.
 fn write_place(out: &mut Vec<u8>, epoch: f64, examples: u64) {
     out.extend_from_slice(b",\"epoch\":");
     number::write(out, epoch, 10);

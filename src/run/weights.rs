@@ -92,7 +92,7 @@ pub fn write_tensors(path: &Path, tensors: &[NamedTensor], facts: &[(&str, Strin
         view.map(|view| (name, view)).map_err(|e| Error::failure(path.display(), e).within(name))
     });
     let views = views.collect::<Result<Vec<_>>>()?;
-    // PyTorch's loaders refuse a file that does not say which framework's layout it has.
+    // Hugging Face's loaders refuse a file that does not say which framework's layout it has.
     let mut metadata: HashMap<String, String> = HashMap::from([("format".into(), "pt".into())]);
     metadata.extend(facts.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
     let file = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::failure(path.display(), e))?;
