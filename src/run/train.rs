@@ -372,12 +372,12 @@ impl Run<'_> {
         let mut wait = wait;
         while let Some(step) = trainer.collect(wait)? {
             wait = false;
-            progress.record.push(step.step, step.epoch, step.examples, step.values.flat())?;
+            progress.record.push(step.step + 1, step.epoch, step.examples, step.values.flat())?;
             progress.observer.step(step);
             progress.last.clone_from(step);
             progress.epoch_loss.push(step.step, self.info.steps_per_epoch, step.values.scalar("loss"));
             if let (Some(what), None) = (step.non_finite, progress.non_finite) {
-                progress.non_finite = Some((step.step, what));
+                progress.non_finite = Some((step.step + 1, what));
             }
         }
         // The clock is asked only now and then: a step of a small network takes a few microseconds.
