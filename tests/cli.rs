@@ -120,7 +120,10 @@ fn help_is_there_for_every_command_and_usage_errors_are_2() {
     let place = Place::new();
     for command in ["", "train", "eval", "predict", "inspect", "plan", "devices", "config", "keys"] {
         let help = place.succeeds(&format!("{command} --help"));
-        assert!(help.contains("Usage: steepest") && help.contains("steepest train") || help.contains("Examples:"), "{help}");
+        assert!(
+            help.contains("Usage: steepest") && help.contains("steepest train") || help.contains("Examples:"),
+            "{help}"
+        );
     }
     place.fails("trian", 2, &["unrecognized subcommand 'trian'", "'train'"]);
     place.fails("train --sede 1", 2, &["unexpected argument '--sede'", "--seed"]);
@@ -142,9 +145,17 @@ fn keys_and_configs_are_shown() {
 #[test]
 fn misspelt_keys_and_wrong_types_are_named() {
     let place = Place::with_net(("epochs = 2", "epocs = 2"));
-    place.fails("train net.toml --out out", 2, &["net.toml: train.epocs: there is no key `epocs`", "did you mean `epochs`?"]);
+    place.fails(
+        "train net.toml --out out",
+        2,
+        &["net.toml: train.epocs: there is no key `epocs`", "did you mean `epochs`?"],
+    );
     let place = Place::with_net(("epochs = 2", "epochs = \"many\""));
-    place.fails("train net.toml --out out", 2, &["net.toml: train.epochs: expected an integer, found the string \"many\""]);
+    place.fails(
+        "train net.toml --out out",
+        2,
+        &["net.toml: train.epochs: expected an integer, found the string \"many\""],
+    );
     let place = Place::with_net(("[train]", "[trian]"));
     place.fails("train net.toml --out out", 2, &["did you mean `train`?"]);
     let place = Place::with_net(("\"relu\"", "\"rellu\""));
@@ -152,7 +163,11 @@ fn misspelt_keys_and_wrong_types_are_named() {
     let place = Place::with_net(("epochs = 2", "epochs = "));
     place.fails("train net.toml --out out", 2, &["net.toml:12", "no valid TOML"]);
     let place = Place::new();
-    place.fails("train --set train.lrr=1 --out out", 2, &["--set: train.lrr: there is no key `lrr`", "did you mean `lr`?"]);
+    place.fails(
+        "train --set train.lrr=1 --out out",
+        2,
+        &["--set: train.lrr: there is no key `lrr`", "did you mean `lr`?"],
+    );
     place.fails("train --set train.lr=-1 --out out", 2, &["--set: train.lr: -1 is out of range"]);
 }
 
@@ -161,7 +176,11 @@ fn a_model_that_does_not_fit_its_data_is_refused() {
     let place = Place::with_net(("out = 3", "out = 7"));
     place.fails("train net.toml --out out", 2, &["7", "3"]);
     let place = Place::with_net(("batch = 10", "batch = 1000"));
-    place.fails("train net.toml --out out", 2, &["train.batch: a batch of 1000 is larger than the 48 training examples"]);
+    place.fails(
+        "train net.toml --out out",
+        2,
+        &["train.batch: a batch of 1000 is larger than the 48 training examples"],
+    );
 }
 
 #[test]
@@ -246,7 +265,8 @@ fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_record() {
     let place = Place::with_net(("epochs = 2", "epochs = 20\noptimizer = \"sgd\"\nlr = 1e30"));
     place.fails("train net.toml --out out", 1, &["step ", "layer ", "not finite", "flight.jsonl"]);
     let left = files(&place.path().join("out"));
-    for file in ["config.toml", "environment.json", "steps.jsonl", "steps.schema.json", "flight.jsonl", "summary.json"] {
+    for file in ["config.toml", "environment.json", "steps.jsonl", "steps.schema.json", "flight.jsonl", "summary.json"]
+    {
         assert!(left.iter().any(|found| found == file), "no {file} in {left:?}");
     }
     assert!(!left.iter().any(|file| file.ends_with(".safetensors")), "weights that are not finite: {left:?}");

@@ -2,9 +2,9 @@
 //! draws it again. Random bits are keyed by (seed and layer, step, the example's position in the logical batch, element),
 //! the same integers on every executor and for every micro-batch size.
 
-use super::expect_dtypes;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Type, threefry2x32, unit_f32};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Shader, ValueId};
 use crate::{answers, kernel};
 
 /// Dropout of single elements; the first axis is the batch. It is linear in x, so its derivative is the same op on dy.
@@ -43,9 +43,26 @@ impl Op for Dropout {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let shape = inputs[0].shape;
+        if shape.is_empty() {
+            return GpuWork::default();
+        }
+        let (rows, width) = (shape.dim(0), shape.len() / shape.dim(0));
+        let params = vec![
+            ("rows", rows.into()),
+            ("width", width.into()),
+            ("key0", self.key[0].into()),
+            ("key1", self.key[1].into()),
+            ("p", self.p.into()),
+            ("keep", (1.0 / (1.0 - self.p)).into()),
+        ];
+        gpu::threads(
+            Shader::plain("dropout", "dropout"),
+            vec![Bind::In(0), Bind::Out(0)],
+            params,
+            rows * width.div_ceil(2),
+        )
     }
 }
 

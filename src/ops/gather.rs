@@ -1,8 +1,8 @@
 //! Rows picked by index, and the two transposes of that: rows added up by index, and one-hot rows.
 
-use super::expect_dtypes;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, Shader, ValueId};
 use crate::{answers, kernel};
 
 /// `y[i, :] = x[index[i], :]`, overwritten. Inputs: x [n, d], index [m]; output [m, d].
@@ -33,6 +33,13 @@ fn rows_and_index(inputs: &[Type]) -> Result<(Shape, usize)> {
     Ok((x, index.dim(0)))
 }
 
+/// A thread for each element of an output of rows.
+fn by_element(entry: &'static str, binds: &[Bind], out: &Shape, more: Option<(&'static str, Scalar)>) -> GpuWork {
+    let mut params = vec![("len", out.len().into()), ("width", out.dim(1).into())];
+    params.extend(more);
+    gpu::elementwise(Shader::plain("gather", entry), binds.to_vec(), params)
+}
+
 impl Op for GatherRows {
     fn name(&self) -> &'static str {
         "gather_rows"
@@ -55,8 +62,8 @@ impl Op for GatherRows {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let rows = ("rows", inputs[0].shape.dim(0).into());
+        by_element("gather_rows", &[Bind::In(0), Bind::In(1), Bind::Out(0)], &outputs[0].shape, Some(rows))
     }
 }
 
@@ -94,8 +101,8 @@ impl Op for ScatterAddRows {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let count = ("count", inputs[1].shape.dim(0).into());
+        by_element("scatter_add_rows", &[Bind::In(0), Bind::In(1), Bind::Out(0)], &outputs[0].shape, Some(count))
     }
 }
 
@@ -135,9 +142,8 @@ impl Op for OneHot {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, _: &[Type], outputs: &[Type]) -> GpuWork {
+        by_element("one_hot", &[Bind::In(0), Bind::Out(0)], &outputs[0].shape, None)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Ops that move elements: reshape, transpose, slice, pad, concatenation. Every output is overwritten.
 
-use super::{around, expect_dtypes};
+use super::{around, expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Shader, ValueId};
 use crate::{answers, kernel};
 
 /// The same elements under another shape. A plan makes it a view, without a copy, where it can.
@@ -48,6 +48,16 @@ pub struct Concat {
     pub axis: usize,
 }
 
+/// The copy `out[c] = x[start + Σ c·stride]` over the axes of `shape`, which has as many elements as the output.
+fn strided(shape: &Shape, start: usize, strides: &[usize; Shape::MAX_RANK], outputs: &[Type]) -> GpuWork {
+    let axes = gpu::Axes::merged(shape, &[*strides]);
+    let mut params = vec![("len", outputs[0].shape.len().into()), ("start", start.into())];
+    axes.push_dims(&mut params);
+    axes.push_strides(0, 0, &mut params);
+    let shader = Shader { stem: "layout", entry: "strided", vars: vec![("rank", axes.rank().to_string())] };
+    gpu::elementwise(shader, vec![Bind::In(0), Bind::Out(0)], params)
+}
+
 impl Op for Reshape {
     fn name(&self) -> &'static str {
         "reshape"
@@ -80,8 +90,7 @@ impl Op for Reshape {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        strided(&inputs[0].shape, 0, &inputs[0].shape.strides(), outputs)
     }
 }
 
@@ -127,8 +136,12 @@ impl Op for Transpose {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let strides = inputs[0].shape.strides();
+        let mut permuted = [0; Shape::MAX_RANK];
+        for (to, &from) in permuted.iter_mut().zip(&self.order) {
+            *to = strides[from];
+        }
+        strided(&outputs[0].shape, 0, &permuted, outputs)
     }
 }
 
@@ -176,8 +189,8 @@ impl Op for Slice {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let strides = inputs[0].shape.strides();
+        strided(&outputs[0].shape, self.start * strides[self.axis], &strides, outputs)
     }
 }
 
@@ -220,8 +233,14 @@ impl Op for Pad {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let (_, extent, inner) = around(&outputs[0].shape, self.axis);
+        let params = vec![
+            ("len", outputs[0].shape.len().into()),
+            ("wide", (extent * inner).into()),
+            ("own", (inputs[0].shape.dim(self.axis) * inner).into()),
+            ("before", (self.before * inner).into()),
+        ];
+        gpu::elementwise(Shader::plain("layout", "pad"), vec![Bind::In(0), Bind::Out(0)], params)
     }
 }
 
@@ -272,8 +291,13 @@ impl Op for Concat {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let (_, _, inner) = around(&outputs[0].shape, self.axis);
+        let params = vec![
+            ("len", outputs[0].shape.len().into()),
+            ("first", (inputs[0].shape.dim(self.axis) * inner).into()),
+            ("second", (inputs[1].shape.dim(self.axis) * inner).into()),
+        ];
+        gpu::elementwise(Shader::plain("layout", "concat"), vec![Bind::In(0), Bind::In(1), Bind::Out(0)], params)
     }
 }
 
@@ -323,7 +347,7 @@ impl Graph {
     /// # Errors
     /// If there are none, or they differ outside that axis.
     pub fn concat(&mut self, values: &[ValueId], axis: usize) -> Result<ValueId> {
-        let place = format!("{}: concat", self.scope());
+        let place = self.place("concat");
         let (&first, rest) = values.split_first().ok_or_else(|| Error::input(place, "nothing to concatenate"))?;
         rest.iter().try_fold(first, |whole, &next| self.apply(Concat { axis }, &[whole, next]))
     }

@@ -1,10 +1,10 @@
 //! Losses of each example, [n]: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
-use super::expect_dtypes;
 use super::softmax::exp_shifted;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, ValueId};
 use crate::{answers, kernel};
 
 /// `ℓᵢ = −Σ_c q_ic ln softmax(zᵢ)_c` with q = (1 − ε)·one-hot + ε/classes (Szegedy et al. 2016), overwritten.
@@ -36,6 +36,11 @@ fn target_distribution(g: &mut Graph, targets: ValueId, classes: usize, smoothin
     let hot = g.one_hot(targets, classes)?;
     let sharp = g.scale(hot, 1.0 - smoothing)?;
     g.add_scalar(sharp, smoothing / classes as f64)
+}
+
+/// The weights of the target and of every class as parameters of the shader.
+fn smoothed(smoothing: f64, logits: &Shape) -> [(&'static str, Scalar); 2] {
+    [("sharp", (1.0 - smoothing).into()), ("base", (smoothing / logits.dim(1) as f64).into())]
 }
 
 impl Op for SoftmaxCrossEntropy {
@@ -78,9 +83,9 @@ impl Op for SoftmaxCrossEntropy {
 
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let binds = [Bind::In(0), Bind::In(1), Bind::Out(0)];
+        gpu::by_rows("loss", "cross_entropy", &binds, &inputs[0].shape, &smoothed(self.smoothing, &inputs[0].shape))
     }
 }
 
@@ -135,9 +140,10 @@ impl Op for SoftmaxCrossEntropyGrad {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let binds = [Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)];
+        let params = smoothed(self.smoothing, &inputs[0].shape);
+        gpu::by_rows("loss", "cross_entropy_grad", &binds, &inputs[0].shape, &params)
     }
 }
 
@@ -165,12 +171,15 @@ impl Graph {
         self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
     }
 
-    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: ln(1 + eᶻ) − z·t.
+    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: t·ln(1 + e⁻ᶻ) + (1 − t)·ln(1 + eᶻ).
     pub fn bce_with_logits(&mut self, z: ValueId, t: ValueId) -> Result<ValueId> {
-        // max(z, 0) − z·t + ln(1 + e⁻|z|), in the form that does not cancel: softplus(z) − z·t.
-        let soft = self.softplus(z)?;
-        let product = self.mul(z, t)?;
-        self.sub(soft, product)
+        // Nothing cancels: a label that is met with confidence keeps its small loss and its small gradient, where
+        // ln(1 + eᶻ) − z·t would give 0 for both.
+        let minus = self.neg(z)?;
+        let (miss, alarm) = (self.softplus(minus)?, self.softplus(z)?);
+        let rest = self.scalar_sub(1.0, t)?;
+        let (miss, alarm) = (self.mul(t, miss)?, self.mul(rest, alarm)?);
+        self.add(miss, alarm)
     }
 
     /// (x − t)², elementwise.

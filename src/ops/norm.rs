@@ -1,10 +1,10 @@
 //! Layer normalization over the last axis (Ba, Kiros, Hinton 2016): `y = (x − mean x) / √(var x + ε)`, overwritten, with
 //! the biased variance. Scale and shift are elementwise ops behind it.
 
-use super::expect_dtypes;
 use super::reduce::row_sum;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
 
 /// Layer normalization over the last axis.
@@ -72,9 +72,9 @@ impl Op for LayerNorm {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let params = [("epsilon", self.epsilon.into())];
+        gpu::by_rows("norm", "layer_norm", &[Bind::In(0), Bind::Out(0)], &inputs[0].shape, &params)
     }
 }
 
@@ -130,9 +130,9 @@ impl Op for LayerNormGrad {
 
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let params = [("epsilon", self.epsilon.into())];
+        gpu::by_rows("norm", "layer_norm_grad", &[Bind::In(0), Bind::In(1), Bind::Out(0)], &inputs[0].shape, &params)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sums over axes: `y = Σ x` over a contiguous range of axes, which keep extent 1. Overwritten, not accumulated.
 
-use super::expect_dtypes;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, Dispatch, GpuWork, Graph, Io, NodeView, Op, Shader, ValueId};
 use crate::{answers, kernel};
 
 /// Rows that are added up before their sum joins the total: rounding grows with the block and the number of blocks, not
@@ -32,6 +32,20 @@ impl Sum {
         (part(0..self.from), part(self.from..self.to), part(self.to..shape.rank()))
     }
 
+    fn work(&self, shape: &Shape) -> GpuWork {
+        let (outer, summed, inner) = self.extents(shape);
+        if outer * inner == 0 {
+            return GpuWork::default();
+        }
+        let (part, parts) = parts(outer, summed, inner);
+        if parts == 1 {
+            return GpuWork::one(partial_sums((outer, summed, inner), (part, 1), Bind::In(0), Bind::Out(0)));
+        }
+        let cut = partial_sums((outer, summed, inner), (part, parts), Bind::In(0), Bind::Scratch(0));
+        let fold = partial_sums((outer, parts, inner), (parts, 1), Bind::Scratch(0), Bind::Out(0));
+        GpuWork { scratch: vec![outer * parts * inner], dispatches: vec![cut, fold] }
+    }
+
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (outer, summed, inner) = self.extents(&io.input_types[0].shape);
         let (x, threads) = (io.real(0), io.threads);
@@ -59,6 +73,42 @@ impl Sum {
                 });
             }
         }
+    }
+}
+
+/// How the terms of sums are cut on a GPU: (terms to a part, parts). Many sums occupy a device whole; few long ones are cut.
+fn parts(outer: usize, summed: usize, inner: usize) -> (usize, usize) {
+    let parts = match (inner, outer * inner) {
+        (1, sums) if sums < 256 => summed.div_ceil(2048),
+        (1, _) => 1,
+        (_, sums) if summed > 128 => summed.div_ceil(64).min(8192usize.div_ceil(sums)),
+        _ => 1,
+    };
+    let part = summed.div_ceil(parts.max(1)).max(1);
+    (part, summed.div_ceil(part).max(1))
+}
+
+/// The dispatch that sums `part` terms at a time of the middle axis of `from`, in `extents`, into `to`.
+fn partial_sums(extents: (usize, usize, usize), (part, parts): (usize, usize), from: Bind, to: Bind) -> Dispatch {
+    let (outer, summed, inner) = extents;
+    let count = outer * parts * inner;
+    let (entry, lanes) = if inner == 1 { ("sum_rows", gpu::lanes(part)) } else { ("sum_columns", 1) };
+    let access = if matches!(from, Bind::In(_)) { "read" } else { "read_write" };
+    Dispatch {
+        shader: Shader {
+            stem: "reduce",
+            entry,
+            vars: vec![("lanes", lanes.to_string()), ("access", access.to_owned())],
+        },
+        binds: vec![from, to],
+        params: vec![
+            ("count", count.into()),
+            ("summed", summed.into()),
+            ("inner", inner.into()),
+            ("part", part.into()),
+            ("parts", parts.into()),
+        ],
+        workgroups: Dispatch::fold(count.div_ceil(gpu::ROW_THREADS / lanes)),
     }
 }
 
@@ -137,9 +187,8 @@ impl Op for Sum {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        self.work(&inputs[0].shape)
     }
 }
 
@@ -149,7 +198,7 @@ impl Graph {
     pub fn sum_axes(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId> {
         let (mut x, rank) = (x, self.shape(x).rank());
         if let Some(axis) = axes.iter().find(|&&axis| axis >= rank) {
-            let place = format!("{}: sum", self.scope());
+            let place = self.place("sum");
             return Err(Error::input(place, format!("axis {axis} of {}", self.shape(x))));
         }
         let mut axis = 0;

@@ -1,9 +1,9 @@
 //! Softmax over the last axis: `y = exp(x − max x) / Σ exp(x − max x)`, overwritten.
 
-use super::expect_dtypes;
 use super::reduce::row_sum;
+use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
 
 /// Softmax over the last axis.
@@ -54,9 +54,8 @@ impl Op for Softmax {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        gpu::by_rows("softmax", "softmax", &[Bind::In(0), Bind::Out(0)], &inputs[0].shape, &[])
     }
 }
 

@@ -4,7 +4,7 @@
 use super::expect_dtypes;
 use super::record::{self, CHUNK, MAX, NON_FINITE, RECORD, SQUARES, scale_of};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{GpuWork, Io, Op};
 use crate::{answers, kernel};
 
 /// The control block: clip factor, halt flag (sticky), global gradient norm, unused.

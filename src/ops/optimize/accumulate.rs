@@ -1,7 +1,7 @@
 //! The sum of micro-batch gradients.
 
 use crate::base::{DType, Error, Real, Result, Type};
-use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
+use crate::graph::{GpuWork, Io, Op};
 use crate::ops::expect_dtypes;
 use crate::{answers, kernel};
 

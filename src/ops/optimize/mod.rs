@@ -14,7 +14,7 @@ use super::expect_dtypes;
 use super::record::RECORD;
 use super::stats::{CONTROL, chunks_of};
 use crate::base::{DType, Error, Result, Shape, Type};
-use crate::graph::{Derivative, GpuWork, Graph, NodeView, Op, ValueId};
+use crate::graph::{GpuWork, Op};
 use crate::{answers, kernel};
 
 /// One update of one arena part. Inputs: parameters [len] in place, gradients [len], control [4], lengths [chunks], then

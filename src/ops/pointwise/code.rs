@@ -147,7 +147,11 @@ impl Arg {
         match self {
             Self::In(i) => format!("in{i}"),
             Self::Temp(t) => format!("t{t}"),
-            Self::Const(bits) => format!("f32({:?})", f64::from_bits(bits) as f32),
+            Self::Const(bits) => match f64::from_bits(bits) as f32 {
+                x if x.is_finite() => format!("f32({x:?})"),
+                // WGSL has no literal for infinities and NaN.
+                x => format!("from_bits({:#x}u)", x.to_bits()),
+            },
         }
     }
 }

@@ -1,0 +1,86 @@
+//! The texts of the shaders: templates embedded in the library, rendered with the values that a [`Shader`] names.
+
+use super::gpu::{ROW_THREADS, THREADS};
+use crate::base::{Error, Result};
+use crate::graph::{Dispatch, Shader};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, Value};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+macro_rules! templates {
+    ($($name:literal)*) => {
+        /// Every file under `shaders/` by its name there.
+        const TEMPLATES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../shaders/", $name)))),*];
+    };
+}
+
+templates! {
+    "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
+    "lib/threefry.wgsl"
+    "dropout.wgsl" "gather.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "pointwise.wgsl" "reduce.wgsl"
+    "softmax.wgsl"
+}
+
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // A line with a block tag leaves no blank line.
+    environment
+        .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("a known syntax"));
+    environment.add_global("THREADS", THREADS);
+    environment.add_global("ROW_THREADS", ROW_THREADS);
+    environment.add_global("MAX_WORKGROUPS", Dispatch::MAX_WORKGROUPS);
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text).expect("the shaders are well-formed templates");
+    }
+    environment
+});
+
+/// The WGSL of a shader. A template sees the shader's variables, those that are whole numbers as numbers, and its entry
+/// point as `entry`: the text has that entry point alone.
+///
+/// # Errors
+/// If there is no such file, or the template needs a variable that is not given.
+pub fn source(shader: &Shader) -> Result<String> {
+    let file = format!("{}.wgsl", shader.stem);
+    let failure = |e: minijinja::Error| Error::failure(format!("shaders/{file}"), format!("{e:#}"));
+    let mut vars: BTreeMap<&str, Value> = shader
+        .vars
+        .iter()
+        .map(|(name, text)| (*name, text.parse::<u32>().map_or_else(|_| Value::from(text.as_str()), Value::from)))
+        .collect();
+    vars.insert("entry", Value::from(shader.entry));
+    ENVIRONMENT.get_template(&file).and_then(|template| template.render(vars)).map_err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_or_variable_is_an_error_that_names_it() {
+        let missing = source(&Shader::plain("nothing", "main")).unwrap_err();
+        assert_eq!(missing.place(), "shaders/nothing.wgsl");
+        let unset = source(&Shader::plain("softmax", "softmax")).unwrap_err();
+        assert!(unset.to_string().contains("softmax.wgsl") || unset.to_string().contains("rows.wgsl"), "{unset}");
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
+        let mut found = Vec::new();
+        for (folder, prefix) in [(root.to_owned(), ""), (format!("{root}/lib"), "lib/")] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                if name.ends_with(".wgsl") {
+                    found.push(format!("{prefix}{name}"));
+                }
+            }
+        }
+        found.sort_unstable();
+        let mut embedded: Vec<&str> = TEMPLATES.iter().map(|&(name, _)| name).collect();
+        embedded.sort_unstable();
+        assert_eq!(found, embedded);
+    }
+}

@@ -1,0 +1,134 @@
+//! The CPU kernels in f64 as the oracle of GPU results.
+
+use super::cases::{Bound, Case};
+use steepest::base::{Shape, Stream, StreamId, Threads, Type};
+use steepest::graph::{Data, Io, Op, StepScalars};
+use steepest::ops::matmul::MatMul;
+
+/// The contents of an input: numbers that f32 holds exactly, or indices.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Real(Vec<f64>),
+    Index(Vec<u32>),
+}
+
+impl Input {
+    /// The 4-byte words that a GPU buffer holds.
+    pub fn words(&self) -> Vec<u32> {
+        match self {
+            Self::Real(numbers) => numbers.iter().map(|&x| (x as f32).to_bits()).collect(),
+            Self::Index(indices) => indices.clone(),
+        }
+    }
+
+    fn abs(&self) -> Self {
+        match self {
+            Self::Real(numbers) => Self::Real(numbers.iter().map(|x| x.abs()).collect()),
+            Self::Index(_) => self.clone(),
+        }
+    }
+
+    fn numbers(&self) -> &[f64] {
+        match self {
+            Self::Real(numbers) => numbers,
+            Self::Index(_) => panic!("indices"),
+        }
+    }
+}
+
+/// Random inputs of a case.
+pub fn draw(case: &Case, seed: u64) -> Vec<Input> {
+    let mut stream = Stream::new(seed, StreamId::Data(0));
+    let (low, high) = case.range;
+    let number = |stream: &mut Stream| f64::from((low + (high - low) * stream.uniform()) as f32);
+    let input = |ty: &Type| match ty.dtype {
+        steepest::base::DType::Real => Input::Real((0..ty.shape.len()).map(|_| number(&mut stream)).collect()),
+        steepest::base::DType::Index => Input::Index((0..ty.shape.len()).map(|_| stream.below(case.below)).collect()),
+    };
+    case.inputs.iter().map(input).collect()
+}
+
+/// The outputs of an op's f64 kernel.
+pub fn run(op: &dyn Op, types: &[Type], inputs: &[Input], step: &StepScalars) -> Vec<Vec<f64>> {
+    let output_types = op.infer(types).expect("the case's types fit");
+    let data: Vec<Data<'_, f64>> = inputs
+        .iter()
+        .map(|input| match input {
+            Input::Real(numbers) => Data::Real(numbers),
+            Input::Index(indices) => Data::Index(indices),
+        })
+        .collect();
+    let mut outputs: Vec<Vec<f64>> = output_types.iter().map(|ty| vec![f64::NAN; ty.shape.len()]).collect();
+    for &(output, input) in op.in_place() {
+        outputs[output].copy_from_slice(inputs[input].numbers());
+    }
+    let mut slices: Vec<&mut [f64]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let threads = Threads::new(1).expect("a thread");
+    op.run_f64(&mut Io {
+        inputs: &data,
+        input_types: types,
+        outputs: &mut slices,
+        output_types: &output_types,
+        scratch: &mut vec![f64::NAN; op.scratch(types, 1)],
+        step,
+        threads: &threads,
+    });
+    outputs
+}
+
+/// The outputs of a case and how far a result may lie from each number.
+pub fn expected(case: &Case, inputs: &[Input], step: &StepScalars) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    const U: f64 = f32::EPSILON as f64 / 2.0;
+    // Results below the normal numbers may be flushed to 0.
+    const TINY: f64 = f32::MIN_POSITIVE as f64;
+    let values = outputs(case, inputs, step);
+    let bounds = match case.bound {
+        Bound::Exact => values.iter().map(|out| vec![0.0; out.len()]).collect(),
+        Bound::Mixed { ulps, size } => {
+            values.iter().map(|out| out.iter().map(|x| U * (ulps * x.abs() + size) + TINY).collect()).collect()
+        }
+        Bound::Linear { terms } => {
+            let positive: Vec<Input> = inputs.iter().map(Input::abs).collect();
+            let sizes = outputs(case, &positive, step);
+            sizes.iter().map(|out| out.iter().map(|x| U * terms * x + TINY).collect()).collect()
+        }
+    };
+    (values, bounds)
+}
+
+fn outputs(case: &Case, inputs: &[Input], step: &StepScalars) -> Vec<Vec<f64>> {
+    match (case.op.as_ref() as &dyn std::any::Any).downcast_ref::<MatMul>() {
+        Some(MatMul { transpose_a, transpose_b, epilogue: Some(code) }) => {
+            // The epilogue's program by its own definition, number by number.
+            let plain = MatMul { transpose_a: *transpose_a, transpose_b: *transpose_b, epilogue: None };
+            let product = run(&plain, &case.inputs[..2], &inputs[..2], step).remove(0);
+            let shape = case.outputs()[0].shape;
+            let number = |(i, &x): (usize, &f64)| {
+                let more = case.inputs.iter().zip(inputs).skip(2);
+                let args = [x].into_iter().chain(more.map(|(ty, input)| input.numbers()[place(i, &shape, &ty.shape)]));
+                code.eval(&args.collect::<Vec<f64>>())
+            };
+            vec![product.iter().enumerate().map(number).collect()]
+        }
+        _ => run(case.op.as_ref(), &case.inputs, inputs, step),
+    }
+}
+
+/// Where element `i` of a value of shape `to` finds its partner in one of shape `from`.
+fn place(i: usize, to: &Shape, from: &Shape) -> usize {
+    let (own, strides) = (to.strides(), from.strides_in(to));
+    (0..to.rank()).map(|axis| i / own[axis] % to.dim(axis) * strides[axis]).sum()
+}
+
+/// The first number that lies outside its bound, if any. NaN and infinities must be the same.
+pub fn outside(values: &[f64], bounds: &[f64], found: &[f32]) -> Option<String> {
+    values.iter().zip(bounds).zip(found).enumerate().find_map(|(i, ((&value, &bound), &found))| {
+        let same = match value as f32 {
+            nearest if nearest.is_finite() => (f64::from(found) - value).abs() <= bound,
+            nearest if nearest.is_nan() => found.is_nan(),
+            // At the very end of the range an error of some units decides between the largest number and infinity.
+            nearest => found == nearest || (found.abs() > 0.999 * f32::MAX && value.is_finite()),
+        };
+        (!same).then(|| format!("element {i}: expected {value:e} within {bound:e}, found {found:e}"))
+    })
+}

@@ -1,0 +1,246 @@
+//! Every shader as the ops dispatch it: reflected against the host side's bindings and parameters, held to the limits that
+//! every adapter offers, and translated to the languages of Vulkan, Metal and DX12. No GPU is needed.
+
+mod instances;
+
+use instances::cases;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
+use std::collections::BTreeSet;
+use steepest::base::Type;
+use steepest::graph::{Bind, Dispatch, Op, Scalar, Shader};
+use steepest::ops::pointwise::{Arg, Code, Fun, Pointwise};
+use steepest::ops::shaders;
+
+const MAX_STORAGE_BUFFERS: usize = 8;
+const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
+const MAX_INVOCATIONS: u32 = 256;
+
+/// The fields of the step's uniform block, as the executors fill it.
+const STEP: [(&str, ScalarKind); 8] = [
+    ("step", ScalarKind::Uint),
+    ("micro", ScalarKind::Uint),
+    ("first_row", ScalarKind::Uint),
+    ("rows", ScalarKind::Uint),
+    ("t", ScalarKind::Uint),
+    ("lr", ScalarKind::Float),
+    ("bias_correction1", ScalarKind::Float),
+    ("bias_correction2", ScalarKind::Float),
+];
+
+fn parse(source: &str) -> Result<(Module, ModuleInfo), String> {
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|e| e.emit_to_string(source))?;
+    Ok((module, info))
+}
+
+/// Compares a shader's text with the dispatch that runs it.
+fn check(source: &str, dispatch: &Dispatch) -> Result<(), String> {
+    let (module, info) = parse(source)?;
+    let entries: Vec<&str> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+    if entries != [dispatch.shader.entry] {
+        return Err(format!("entry points {entries:?}, the dispatch names {}", dispatch.shader.entry));
+    }
+    bindings(&module, &info, dispatch)?;
+    limits(&module, dispatch)?;
+    translate(&module, &info, dispatch.shader.entry)
+}
+
+fn bindings(module: &Module, info: &ModuleInfo, dispatch: &Dispatch) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for (handle, global) in module.global_variables.iter() {
+        let Some(at) = &global.binding else { continue };
+        let name = global.name.as_deref().unwrap_or("?");
+        seen.insert((at.group, at.binding));
+        match (at.group, at.binding, global.space) {
+            (0, 0, AddressSpace::Uniform) => {
+                let kind = |scalar: &Scalar| match scalar {
+                    Scalar::U32(_) => ScalarKind::Uint,
+                    Scalar::F32(_) => ScalarKind::Float,
+                };
+                let wanted: Vec<_> = dispatch.params.iter().map(|(name, scalar)| (*name, kind(scalar))).collect();
+                members(module, global.ty, &wanted)?;
+            }
+            (1, 0, AddressSpace::Uniform) => members(module, global.ty, &STEP)?,
+            (0, binding, AddressSpace::Storage { access }) => {
+                let bind = dispatch.binds.get(binding as usize - 1).ok_or(format!("{name}: nothing is bound to it"))?;
+                let wanted = match bind {
+                    Bind::In(_) => StorageAccess::LOAD,
+                    Bind::Out(_) | Bind::Scratch(_) => StorageAccess::LOAD | StorageAccess::STORE,
+                };
+                if access != wanted {
+                    return Err(format!("{name} has access {access:?}, the dispatch binds {bind:?}"));
+                }
+                if info.get_entry_point(0)[handle].is_empty() {
+                    return Err(format!("{name} is never used"));
+                }
+            }
+            other => return Err(format!("{name} is bound in an unknown way: {other:?}")),
+        }
+    }
+    let wanted: BTreeSet<_> = (0..=dispatch.binds.len() as u32).map(|binding| (0, binding)).collect();
+    let own: BTreeSet<_> = seen.into_iter().filter(|at| at.0 == 0).collect();
+    if own != wanted {
+        return Err(format!("bindings {own:?}, the dispatch has {wanted:?}"));
+    }
+    Ok(())
+}
+
+/// Checks the names, kinds and offsets of a uniform block's members.
+fn members(module: &Module, ty: naga::Handle<naga::Type>, wanted: &[(&str, ScalarKind)]) -> Result<(), String> {
+    let TypeInner::Struct { members, .. } = &module.types[ty].inner else {
+        return Err("the uniform is no struct".to_owned());
+    };
+    let mut found = Vec::new();
+    for member in members {
+        let TypeInner::Scalar(scalar) = module.types[member.ty].inner else {
+            return Err(format!("{:?} is no scalar", member.name));
+        };
+        if scalar.width != 4 {
+            return Err(format!("{:?} is {} bytes wide", member.name, scalar.width));
+        }
+        found.push((member.name.as_deref().unwrap_or("?"), scalar.kind, member.offset));
+    }
+    let wanted: Vec<_> = wanted.iter().enumerate().map(|(i, &(name, kind))| (name, kind, 4 * i as u32)).collect();
+    if found == wanted { Ok(()) } else { Err(format!("parameters {found:?}, the dispatch has {wanted:?}")) }
+}
+
+fn limits(module: &Module, dispatch: &Dispatch) -> Result<(), String> {
+    let storage = |space: &AddressSpace| matches!(space, AddressSpace::Storage { .. });
+    let buffers = module.global_variables.iter().filter(|(_, global)| storage(&global.space)).count();
+    if buffers > MAX_STORAGE_BUFFERS {
+        return Err(format!("{buffers} storage buffers"));
+    }
+    let bytes: u32 = module
+        .global_variables
+        .iter()
+        .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
+        .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
+        .sum();
+    if bytes > MAX_WORKGROUP_BYTES {
+        return Err(format!("{bytes} bytes of workgroup memory"));
+    }
+    let invocations: u32 = module.entry_points[0].workgroup_size.iter().product();
+    if invocations > MAX_INVOCATIONS {
+        return Err(format!("{invocations} invocations"));
+    }
+    if dispatch.workgroups.iter().any(|&n| n == 0 || n > Dispatch::MAX_WORKGROUPS) {
+        return Err(format!("workgroups {:?}", dispatch.workgroups));
+    }
+    Ok(())
+}
+
+fn translate(module: &Module, info: &ModuleInfo, entry: &str) -> Result<(), String> {
+    use naga::back::{hlsl, msl, spv};
+    let failed = |language: &str, e: &dyn std::fmt::Display| format!("{language}: {e}");
+    let words = spv::write_vec(module, info, &spv::Options::default(), None).map_err(|e| failed("SPIR-V", &e))?;
+    let metal = msl::Options { lang_version: (2, 4), ..Default::default() };
+    let (metal, translated) =
+        msl::write_string(module, info, &metal, &msl::PipelineOptions::default()).map_err(|e| failed("MSL", &e))?;
+    let names = translated.entry_point_names.into_iter().collect::<Result<Vec<_>, _>>();
+    names.map_err(|e| failed("MSL", &e))?;
+    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    let mut direct = String::new();
+    hlsl::Writer::new(&mut direct, &options, &pipeline).write(module, info, None).map_err(|e| failed("HLSL", &e))?;
+    if words.is_empty() || !metal.contains(entry) || !direct.contains(entry) {
+        return Err(format!("a translation lacks the entry point {entry}"));
+    }
+    Ok(())
+}
+
+fn check_dispatch(dispatch: &Dispatch) -> Result<(), String> {
+    check(&shaders::source(&dispatch.shader).map_err(|e| e.to_string())?, dispatch)
+}
+
+#[test]
+fn every_shader_fits_its_dispatch_and_translates() {
+    let mut checked = BTreeSet::new();
+    for case in cases::all() {
+        let work = case.op.gpu(&case.inputs, &case.outputs());
+        assert!(!work.dispatches.is_empty(), "{}: no dispatch", case.name());
+        for dispatch in &work.dispatches {
+            let names: Vec<&str> = dispatch.params.iter().map(|param| param.0).collect();
+            for bind in &dispatch.binds {
+                if let Bind::Scratch(i) = bind {
+                    assert!(work.scratch.len() > *i, "{}: no scratch buffer {i}", case.name());
+                }
+            }
+            if checked.insert((dispatch.shader.clone(), names.len(), dispatch.binds.len())) {
+                check_dispatch(dispatch).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
+            }
+        }
+    }
+    println!("{} shaders", checked.len());
+    assert!(checked.len() > 100, "only {} shaders: cases are missing", checked.len());
+}
+
+/// Every op with an empty output dispatches nothing.
+#[test]
+fn nothing_is_dispatched_for_nothing() {
+    let op = Pointwise { code: Code::single(Fun::Neg, &[Arg::In(0)]), shape: [0, 3].into() };
+    let ty = Type::real([0, 3]);
+    assert!(op.gpu(&[ty], &[ty]).dispatches.is_empty());
+}
+
+/// Workgroups past the most along x go on in y.
+#[test]
+fn many_workgroups_are_folded() {
+    let op = Pointwise { code: Code::single(Fun::Neg, &[Arg::In(0)]), shape: [20_000_000].into() };
+    let ty = Type::real([20_000_000]);
+    let work = op.gpu(&[ty], &[ty]);
+    assert_eq!(work.dispatches[0].workgroups, [65_535, 2, 1]);
+}
+
+fn sample() -> Dispatch {
+    let op = steepest::ops::dropout::Dropout { p: 0.5, key: [1, 2] };
+    let ty = Type::real([3, 5]);
+    op.gpu(&[ty], &[ty]).dispatches.remove(0)
+}
+
+/// Each check finds a deliberate fault.
+#[test]
+fn corrupted_dispatches_are_found() {
+    let whole = sample();
+    assert_eq!(check_dispatch(&whole), Ok(()));
+    let corrupt = |change: fn(&mut Dispatch)| {
+        let mut dispatch = whole.clone();
+        change(&mut dispatch);
+        check_dispatch(&dispatch).expect_err("a corrupted dispatch passes")
+    };
+    assert!(corrupt(|d| d.binds.truncate(1)).contains("nothing is bound"));
+    assert!(corrupt(|d| d.binds.push(Bind::In(1))).contains("bindings"));
+    assert!(corrupt(|d| d.binds.reverse()).contains("access"));
+    assert!(corrupt(|d| d.params.swap(0, 1)).contains("parameters"));
+    assert!(corrupt(|d| drop(d.params.pop())).contains("parameters"));
+    assert!(corrupt(|d| d.params[0].1 = Scalar::F32(3.0)).contains("parameters"));
+    assert!(corrupt(|d| d.workgroups[0] = 65_536).contains("workgroups"));
+    assert!(corrupt(|d| d.shader.entry = "drop_out").contains("entry points"));
+    assert!(corrupt(|d| d.shader = Shader::plain("drop_out", "dropout")).contains("drop_out.wgsl"));
+}
+
+#[test]
+fn corrupted_shaders_are_found() {
+    let whole = sample();
+    let source = shaders::source(&whole.shader).unwrap();
+    let corrupt = |from: &str, to: &str| {
+        let changed = source.replace(from, to);
+        assert_ne!(source, changed, "{from} is not in the shader");
+        check(&changed, &whole).expect_err("a corrupted shader passes")
+    };
+    assert!(corrupt("workgroup_size(256)", "workgroup_size(512)").contains("invocations"));
+    assert!(corrupt("first_row: u32", "first_line: u32").contains("first_row"));
+    assert!(corrupt("@binding(2)", "@binding(3)").contains("nothing is bound"));
+    assert!(corrupt("width: u32,", "width: vec2<u32>,").contains("rror"));
+    assert!(corrupt("x[at] * params.keep", "params.keep").contains("never used"));
+    let memory = format!("{source}\nvar<workgroup> large: array<f32, 4097>;\n");
+    assert!(check(&memory, &whole).unwrap_err().contains("workgroup memory"));
+    let buffers: String =
+        (3..10).map(|i| format!("@group(0) @binding({i}) var<storage, read> more{i}: array<f32>;\n")).collect();
+    let mut many = whole.clone();
+    many.binds.extend((0..7).map(|i| Bind::In(i + 1)));
+    let uses: String = (3..10).map(|i| format!(" + more{i}[0]")).collect();
+    let used = source.replace("x[at] * params.keep", &format!("(x[at]{uses})"));
+    assert!(check(&format!("{used}\n{buffers}"), &many).unwrap_err().contains("storage buffers"));
+}
