@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `steepest`.
+
+fn main() -> std::process::ExitCode {
+    steepest::cli::main()
+}

@@ -1,10 +1,10 @@
 //! Every op's GPU dispatches against its CPU kernel in f64, with and without the checks that wgpu adds to shaders.
 
-mod common;
+mod instances;
 
-use common::cases::{self, Bound, Case};
-use common::gpu::{Checks, Gpu};
-use common::reference::{self, Input};
+use instances::cases::{self, Bound, Case};
+use instances::gpu::{Checks, Gpu};
+use instances::reference::{self, Input};
 use steepest::base::{Shape, Type};
 use steepest::graph::GpuWork;
 use steepest::ops::matmul::MatMul;

@@ -1,9 +1,9 @@
 //! Every shader as the ops dispatch it: reflected against the host side's bindings and parameters, held to the limits that
 //! every adapter offers, and translated to the languages of Vulkan, Metal and DX12. No GPU is needed.
 
-mod common;
+mod instances;
 
-use common::cases;
+use instances::cases;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use std::collections::BTreeSet;

@@ -31,6 +31,11 @@ impl Threads {
         Ok(Self { pool: Some(pool), count })
     }
 
+    /// The caller's thread alone.
+    pub fn single() -> Self {
+        Self { pool: None, count: 1 }
+    }
+
     /// How many threads.
     pub fn count(&self) -> usize {
         self.count
@@ -62,6 +67,7 @@ impl Threads {
     }
 
     /// Cuts `a` and `b` into chunks of `a_len` and `b_len` and runs `f(part, chunk of a, chunk of b)` for each chunk of `a`.
+    /// `b` may end early, and its chunks are then short or empty.
     pub fn zip_chunks<T: Send, U: Send>(
         &self,
         a: &mut [T],
@@ -70,12 +76,14 @@ impl Threads {
         b_len: usize,
         f: impl Fn(usize, &mut [T], &mut [U]) + Sync,
     ) {
-        let cut = Cut { a_len, b_len };
-        if self.count == 1 || a.len() <= a_len {
-            let b_chunks = b.chunks_mut(b_len.max(1));
-            a.chunks_mut(a_len.max(1)).zip(b_chunks).enumerate().for_each(|(i, (a, b))| f(i, a, b));
-        } else {
+        let cut = Cut { a_len: a_len.max(1), b_len, fork: self.count > 1 && a.len() > a_len };
+        if a.is_empty() {
+            return;
+        }
+        if cut.fork {
             self.install(|| cut.halve(0, a, b, &f));
+        } else {
+            cut.halve(0, a, b, &f);
         }
     }
 
@@ -134,6 +142,7 @@ fn halve(from: usize, to: usize, f: &(impl Fn(usize) + Sync)) {
 struct Cut {
     a_len: usize,
     b_len: usize,
+    fork: bool,
 }
 
 impl Cut {
@@ -150,8 +159,13 @@ impl Cut {
         }
         let left = parts / 2;
         let (a0, a1) = a.split_at_mut(left * self.a_len);
-        let (b0, b1) = b.split_at_mut(left * self.b_len);
-        rayon::join(|| self.halve(first, a0, b0, f), || self.halve(first + left, a1, b1, f));
+        let (b0, b1) = b.split_at_mut((left * self.b_len).min(b.len()));
+        if self.fork {
+            rayon::join(|| self.halve(first, a0, b0, f), || self.halve(first + left, a1, b1, f));
+        } else {
+            self.halve(first, a0, b0, f);
+            self.halve(first + left, a1, b1, f);
+        }
     }
 }
 

@@ -237,9 +237,7 @@ impl Data {
         {
             return Err(Error::input("data.class_weights", "at least one weight must be above zero"));
         }
-        let (Source::Linear { features, condition, spectrum: Some(spectrum), .. }
-        | Source::Quadratic { features, condition, spectrum: Some(spectrum), .. }) = &self.source
-        else {
+        let Source::Quadratic { features, condition, spectrum: Some(spectrum), .. } = &self.source else {
             return Ok(());
         };
         if condition.is_some() {

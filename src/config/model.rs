@@ -143,7 +143,7 @@ impl Init {
     ];
 
     /// Whether it makes sense for a bias, which has no fan of its own and no directions.
-    fn fits_bias(self) -> bool {
+    pub fn fits_bias(self) -> bool {
         use Init::{Constant, Normal, Ones, Uniform, UniformFanIn, Zeros};
         matches!(self, UniformFanIn | Zeros | Ones | Constant(_) | Normal(_) | Uniform(_))
     }

@@ -260,7 +260,7 @@ fn errors_name_the_place_and_what_to_do() {
         ("[loss]\nkind = \"mse\"\ndelta = 1", &["loss.delta: `delta` does not apply to kind = \"mse\"", "\"huber\""]),
         ("[data]\nsplit = 1", &["data.split: 1 is out of range: expected number in [0, 1)"]),
         ("[data]\nsource = \"csv\"", &["data.path: this key is required"]),
-        ("[data]\nsource = \"linear\"\nspectrum = [1]", &["data.spectrum: 1 eigenvalues for 10 features"]),
+        ("[data]\nsource = \"quadratic\"\nspectrum = [1]", &["data.spectrum: 1 eigenvalues for 10 features"]),
         ("[data]\nclass_weights = [0, 0]", &["data.class_weights: "]),
         ("train = 3", &["train: expected a table, found the integer 3"]),
         ("name = \"a/b\"", &["name: '/'"]),

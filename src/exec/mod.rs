@@ -3,9 +3,13 @@
 //! An executor owns no thread and never blocks in [`Executor::submit`]: it gives a ticket, and [`Executor::poll`] delivers
 //! what was asked to be read back, a few steps later.
 
+mod choose;
 mod cpu;
+pub mod gpu;
 
+pub use choose::{AdapterInfo, AdapterKind, Choice, DeviceRequest, Float, choose};
 pub use cpu::Cpu;
+pub use gpu::{Devices, Gpu, GpuOptions};
 
 use crate::base::Result;
 use crate::graph::StepScalars;

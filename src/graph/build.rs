@@ -157,6 +157,14 @@ impl Graph {
         self.scope.clone().unwrap_or_else(|| "".into())
     }
 
+    /// Where an error with this op is: the scope, if there is one, and the op.
+    pub(crate) fn place(&self, op: &str) -> String {
+        match &self.scope {
+            Some(scope) if !scope.is_empty() => format!("{scope}: {op}"),
+            _ => op.to_owned(),
+        }
+    }
+
     /// A trained tensor. Asked for twice under one name, it is the same value.
     pub fn param(&mut self, name: &str, shape: impl Into<Shape>) -> Result<ValueId> {
         self.source(name, Source::Param(name.to_owned()), Type::real(shape))
@@ -221,8 +229,7 @@ impl Graph {
         }
         let types: Vec<Type> = inputs.iter().map(|&id| self.ty(id)).collect();
         let scope = self.scope();
-        let place = if scope.is_empty() { op.name().to_owned() } else { format!("{scope}: {}", op.name()) };
-        let output_types = op.infer(&types).map_err(|error| Error::input(place, error.message()))?;
+        let output_types = op.infer(&types).map_err(|error| Error::input(self.place(op.name()), error.message()))?;
         let node = NodeId(self.nodes.len() as u32);
         let outputs = output_types
             .into_iter()

@@ -347,7 +347,7 @@ impl Graph {
     /// # Errors
     /// If there are none, or they differ outside that axis.
     pub fn concat(&mut self, values: &[ValueId], axis: usize) -> Result<ValueId> {
-        let place = format!("{}: concat", self.scope());
+        let place = self.place("concat");
         let (&first, rest) = values.split_first().ok_or_else(|| Error::input(place, "nothing to concatenate"))?;
         rest.iter().try_fold(first, |whole, &next| self.apply(Concat { axis }, &[whole, next]))
     }

@@ -171,12 +171,15 @@ impl Graph {
         self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
     }
 
-    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: ln(1 + eᶻ) − z·t.
+    /// Binary cross-entropy of logits z and targets t in [0, 1], elementwise: t·ln(1 + e⁻ᶻ) + (1 − t)·ln(1 + eᶻ).
     pub fn bce_with_logits(&mut self, z: ValueId, t: ValueId) -> Result<ValueId> {
-        // max(z, 0) − z·t + ln(1 + e⁻|z|), in the form that does not cancel: softplus(z) − z·t.
-        let soft = self.softplus(z)?;
-        let product = self.mul(z, t)?;
-        self.sub(soft, product)
+        // Nothing cancels: a label that is met with confidence keeps its small loss and its small gradient, where
+        // ln(1 + eᶻ) − z·t would give 0 for both.
+        let minus = self.neg(z)?;
+        let (miss, alarm) = (self.softplus(minus)?, self.softplus(z)?);
+        let rest = self.scalar_sub(1.0, t)?;
+        let (miss, alarm) = (self.mul(t, miss)?, self.mul(rest, alarm)?);
+        self.add(miss, alarm)
     }
 
     /// (x − t)², elementwise.

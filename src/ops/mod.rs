@@ -19,6 +19,34 @@ pub mod stats;
 
 use crate::base::{DType, Error, Result, Type};
 
+/// The name of every op; scalar functions go by their names in [`pointwise::FUNS`], `pointwise` is a fused program. Each
+/// has a test case, and a test reads this folder so that none is left out.
+pub const OPS: &[&str] = &[
+    "accumulate",
+    "chunk_stats",
+    "clip_factor",
+    "concat",
+    "dropout",
+    "fold",
+    "gather_rows",
+    "layer_norm",
+    "layer_norm_grad",
+    "matmul",
+    "one_hot",
+    "pad",
+    "pointwise",
+    "reshape",
+    "scatter_add_rows",
+    "slice",
+    "softmax",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_grad",
+    "sum",
+    "tap_stats",
+    "transpose",
+    "update",
+];
+
 /// Answers for ops that do not work in place, have no derivative, are primitives, or need no scratch memory.
 #[macro_export]
 macro_rules! answers {

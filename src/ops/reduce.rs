@@ -198,7 +198,7 @@ impl Graph {
     pub fn sum_axes(&mut self, x: ValueId, axes: &[usize]) -> Result<ValueId> {
         let (mut x, rank) = (x, self.shape(x).rank());
         if let Some(axis) = axes.iter().find(|&&axis| axis >= rank) {
-            let place = format!("{}: sum", self.scope());
+            let place = self.place("sum");
             return Err(Error::input(place, format!("axis {axis} of {}", self.shape(x))));
         }
         let mut axis = 0;

@@ -3,10 +3,10 @@
 
 use crate::autodiff;
 use crate::base::{Error, Result, Shape, Type};
-use crate::config::{self, Optimizer};
+use crate::config::{Optimizer, Reduction};
 use crate::data::TargetKind;
 use crate::graph::{Graph, ValueId};
-use crate::nn::{Built, Description, LossSpec, Mode, Reduction, TargetValues, total};
+use crate::nn::{Built, Description, LossSpec, Mode, TargetValues, total};
 use crate::ops::record::RECORD;
 use crate::ops::stats::{CONTROL, Fold, Tap as TapKind, TapStats};
 use crate::optim::update_graph;
@@ -120,6 +120,10 @@ pub mod names {
     pub const TAP_RECORDS: &str = "records.taps";
     /// Which tap records make up which row.
     pub const TAP_SEGMENTS: &str = "segments.taps";
+    /// Which parameter records make up which row.
+    pub const PARAM_SEGMENTS: &str = "segments.params";
+    /// How many elements of each chunk of an arena part are a tensor's.
+    pub const LENGTHS: &str = "lengths";
     /// Inputs of an evaluation batch.
     pub const EVAL_X: &str = "eval.x";
     /// Labels of an evaluation batch.
@@ -139,15 +143,22 @@ pub mod names {
 }
 
 impl Objective {
-    fn per_example(&self, g: &mut Graph, output: ValueId, targets: &TargetValues, reduction: Reduction) -> Result<ValueId> {
+    fn per_example(
+        &self,
+        g: &mut Graph,
+        output: ValueId,
+        targets: &TargetValues,
+        reduction: Reduction,
+    ) -> Result<ValueId> {
         g.set_scope("loss");
         let loss = match self {
-            Self::Standard(spec) => spec.per_example(g, output, targets, reduction)?,
+            Self::Standard(spec) => spec.per_example(g, output, *targets, reduction)?,
             Self::Custom(build) => build(g, output, targets)?,
         };
         let rows = g.shape(output).dim(0);
         if g.shape(loss) != Shape::from([rows]) {
-            let message = format!("a loss gives one number for each example, [{rows}]; this one gives {}", g.shape(loss));
+            let message =
+                format!("a loss gives one number for each example, [{rows}]; this one gives {}", g.shape(loss));
             return Err(Error::input("loss", message).help("sum or average over the outputs, not over the examples"));
         }
         Ok(loss)
@@ -188,13 +199,19 @@ impl Blueprint {
         let gradients = autodiff::gradient(&mut g, loss, &wanted)?;
         let (by_param, signals) = gradients.split_at(request.model.params.len());
         let mut places = param_places(&g, &arena);
-        places.extend(request.model.params.iter().zip(by_param).map(|(param, &gradient)| {
-            (gradient, arena_place(&arena, names::GRADIENTS, &param.name))
-        }));
+        places.extend(
+            request
+                .model
+                .params
+                .iter()
+                .zip(by_param)
+                .map(|(param, &gradient)| (gradient, arena_place(&arena, names::GRADIENTS, &param.name))),
+        );
         places.push((loss, Place::whole(names::LOSS, g.ty(loss))));
         let tensors = if request.statistics { arena.tensors.len() } else { 0 };
         let layout = if request.statistics {
-            let shapes = |pick: fn(&crate::nn::Tap) -> ValueId| built.taps.iter().map(|tap| g.shape(pick(tap))).collect();
+            let shapes =
+                |pick: fn(&crate::nn::Tap) -> ValueId| built.taps.iter().map(|tap| g.shape(pick(tap))).collect();
             let (activations, outputs): (Vec<Shape>, Vec<Shape>) = (shapes(|tap| tap.activation), shapes(|tap| tap.z));
             let layout = Layout::new(&activations, &outputs, tensors);
             tap(&mut g, &built, signals, weights, &layout, &mut places)?;
@@ -212,7 +229,7 @@ impl Blueprint {
             request.clip_norm,
             request.clip_value,
             sums,
-            request.statistics.then(|| table(layout.params_row())),
+            request.statistics.then(|| table(layout.params_row())).as_ref(),
         )?;
         Ok(Self {
             gradients: compile("gradients", &g, &places)?,
@@ -295,7 +312,8 @@ fn tap(
     for ((tap, value, kind), span) in forward.chain(backward).zip(&layout.spans) {
         g.set_scope(&format!("{} {}", tap.name, tap.kind));
         let records = g.apply(TapStats { tap: kind }, &[value, weights])?;
-        let place = Place { buffer: names::TAP_RECORDS.into(), offset: span.first * RECORD, len: layout.records * RECORD };
+        let place =
+            Place { buffer: names::TAP_RECORDS.into(), offset: span.first * RECORD, len: layout.records * RECORD };
         places.push((records, place));
     }
     Ok(())
@@ -354,12 +372,4 @@ fn evaluate(request: &Request<'_>, arena: &Arena) -> Result<Plan> {
     places.push((built.output, Place::whole(names::EVAL_OUT, g.ty(built.output))));
     places.push((losses, Place::whole(names::EVAL_LOSSES, g.ty(losses))));
     compile("evaluate", &g, &places)
-}
-
-/// The reduction of a config.
-pub(crate) fn reduction_of(config: &config::Config) -> Reduction {
-    match config.loss.reduction {
-        config::Reduction::Mean => Reduction::Mean,
-        config::Reduction::Sum => Reduction::Sum,
-    }
 }

@@ -2,11 +2,12 @@
 
 use super::blueprint::{Blueprint, names};
 use crate::base::{Error, Result, Shape};
+use crate::config::Optimizer;
 use crate::data::{MicroBatch, RowSource, TargetKind};
 use crate::exec::{BufferId, Executor, Host, PlanId, Submission};
 use crate::graph::StepScalars;
-use crate::ops::optimize::Rule;
 use crate::ops::stats::{CLIP, CONTROL};
+use crate::optim;
 use crate::plan::Arena;
 
 /// The plans and buffers of a run on a device.
@@ -63,7 +64,7 @@ impl Engine {
         resident: Option<&dyn RowSource>,
         evaluation_rows: usize,
         outputs: usize,
-        rule: (&Rule, f64),
+        optimizer: &Optimizer,
     ) -> Result<Self> {
         let mut micro = vec![executor.load(&blueprint.gradients)?, executor.load(&blueprint.measure)?];
         if let Some(accumulate) = &blueprint.accumulate {
@@ -83,26 +84,26 @@ impl Engine {
         };
         let arena = blueprint.arena.clone();
         let mut engine = Self { executor, arena, gradients: micro, last, evaluate, buffers, evaluation_rows, outputs };
-        engine.upload_constants(blueprint, rule)?;
+        engine.upload_constants(blueprint, optimizer)?;
         if let Some(source) = resident {
             engine.upload_data(source)?;
         }
         Ok(engine)
     }
 
-    fn upload_constants(&mut self, blueprint: &Blueprint, (rule, state): (&Rule, f64)) -> Result<()> {
+    fn upload_constants(&mut self, blueprint: &Blueprint, optimizer: &Optimizer) -> Result<()> {
         let mut control = [0.0; CONTROL];
         control[CLIP] = 1.0;
         self.write(names::CONTROL, 0, Host::F64(&control))?;
         self.write(names::TAP_SEGMENTS, 0, Host::U32(&blueprint.layout.segments()))?;
         if blueprint.layout.tensors > 0 {
-            self.write(crate::optim::SEGMENTS, 0, Host::U32(&crate::optim::segments(&self.arena)))?;
+            self.write(names::PARAM_SEGMENTS, 0, Host::U32(&optim::segments(&self.arena)))?;
         }
         for (part, &len) in blueprint.arena.parts.iter().enumerate() {
-            let lengths: Vec<u32> = blueprint.arena.chunks(part).iter().map(|&(_, len)| len as u32).collect();
-            self.write(&Arena::buffer(crate::optim::LENGTHS, part), 0, Host::U32(&lengths))?;
-            for k in (0..rule.states()).filter(|_| state != 0.0) {
-                self.write(&Arena::buffer(&crate::optim::state_name(k), part), 0, Host::F64(&vec![state; len]))?;
+            let lengths = optim::lengths(&blueprint.arena, part);
+            self.write(&Arena::buffer(names::LENGTHS, part), 0, Host::U32(&lengths))?;
+            for state in optim::states(optimizer).iter().filter(|state| state.initial != 0.0) {
+                self.write(&Arena::buffer(&state.arena, part), 0, Host::F64(&vec![state.initial; len]))?;
             }
         }
         Ok(())

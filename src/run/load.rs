@@ -48,12 +48,18 @@ fn source(source: &config::Source) -> Result<Source> {
             })
         }
         S::Npy { path, test_path, target, task } => npy(path, test_path.as_deref(), target.as_deref(), task_of(*task)),
-        S::Spirals { examples, noise } => {
-            Source::Spirals(Spirals { examples: *examples, test: test_examples(*examples), noise: *noise, ..Spirals::default() })
-        }
-        S::Circles { examples, noise } => {
-            Source::Circles(Circles { examples: *examples, test: test_examples(*examples), noise: *noise, ..Circles::default() })
-        }
+        S::Spirals { examples, noise } => Source::Spirals(Spirals {
+            examples: *examples,
+            test: test_examples(*examples),
+            noise: *noise,
+            ..Spirals::default()
+        }),
+        S::Circles { examples, noise } => Source::Circles(Circles {
+            examples: *examples,
+            test: test_examples(*examples),
+            noise: *noise,
+            ..Circles::default()
+        }),
         S::Blobs { examples, features, classes, noise } => Source::Blobs(Blobs {
             examples: *examples,
             test: test_examples(*examples),

@@ -1,15 +1,15 @@
 //! The trainer: joins data, plans, executor, probe and verdict, one step at a time.
 
-use super::blueprint::{Blueprint, Objective, Request, TappedLayer, reduction_of};
+use super::blueprint::{Blueprint, Objective, Request, TappedLayer};
 use super::engine::{Batch, Engine, HostTensor, Outputs};
 use crate::base::{Error, Result, Threads};
 use crate::config::{self, Config};
 use crate::data::{Batching, Dataset, Loader, MicroBatch, RowSource, Schedule, Splits, Staged, TargetKind};
 use crate::exec::Executor;
 use crate::graph::StepScalars;
-use crate::nn::{Description, LossSpec, Model, Reduction};
+use crate::nn::{Description, LossSpec, Model, TargetSpec};
 use crate::ops::optimize::Rule;
-use crate::optim::{self, LrSchedule};
+use crate::optim;
 use crate::probe::{NonFinite, Reader, Values};
 use crate::verdict::{History, Verdict};
 use std::collections::VecDeque;
@@ -62,7 +62,7 @@ pub struct Trainer {
     feed: Feed,
     batching: Batching,
     source: Arc<dyn RowSource>,
-    schedule: LrSchedule,
+    schedule: optim::Schedule,
     lr: f64,
     rule: Rule,
     reader: Reader,
@@ -96,17 +96,21 @@ impl Trainer {
     pub fn new(config: &Config, setup: Setup) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
         let batching = batching(config, train.len())?;
-        let model = Model::from_config(&config.model).describe(train.sample_shape())?;
+        let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
             Some(objective) => objective,
-            None => Objective::Standard(LossSpec::resolve(&config.loss.kind, train.target_kind(), model.output)?),
+            None => Objective::Standard(LossSpec::resolve(
+                &config.loss.kind,
+                target_spec(train.target_kind()),
+                model.output,
+            )?),
         };
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
         let blueprint = Blueprint::new(&Request {
             model: &model,
             objective: &objective,
-            reduction: reduction_of(config),
+            reduction: config.loss.reduction,
             features: train.features(),
             targets: train.target_kind(),
             resident_rows: resident.then_some(train.len()),
@@ -121,15 +125,14 @@ impl Trainer {
             part_len_max: info.binding_len_max,
         })?;
         let (rule, _) = optim::rule(&config.train.optimizer);
-        let state = optim::initial_state(&config.train.optimizer);
         let rows = evaluation_rows(train.len());
         let data: Option<&dyn RowSource> = if resident { Some(train.as_ref()) } else { None };
-        let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, (&rule, state))?;
+        let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, &config.train.optimizer)?;
         engine.set_params(&initial(&model, config.train.seed))?;
         let schedule = Schedule::new(batching, class_weights(config, &train)?.as_deref())?;
         let per_epoch = batching.batches_per_epoch() as u64;
         let total = total_steps(config, per_epoch);
-        let lr_schedule = LrSchedule::new(&config.train.schedule, per_epoch, total)?;
+        let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
         let single = info.precision == "f32";
         let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
         let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
@@ -195,14 +198,19 @@ impl Trainer {
                 Feed::Streamed { loader } => loader.next()?,
             };
             let micro: &MicroBatch = &staged.batch;
-            let scalars =
-                StepScalars { micro: micro.micro as u32, first_row: micro.first_row as u32, rows: micro.rows as u32, ..scalars };
+            let scalars = StepScalars {
+                micro: micro.micro as u32,
+                first_row: micro.first_row as u32,
+                rows: micro.rows as u32,
+                ..scalars
+            };
             signal_rows += micro.weights.iter().filter(|&&w| w != 0.0).count();
             let batch = Batch { micro, x: &staged.x, labels: &staged.labels, values: &staged.values };
             self.engine.submit(&batch, scalars)?;
             if micro.last {
                 let rows = micro.batch_rows;
-                let epoch = f64::from(micro.epoch) + (micro.batch + 1) as f64 / self.batching.batches_per_epoch() as f64;
+                let epoch =
+                    f64::from(micro.epoch) + (micro.batch + 1) as f64 / self.batching.batches_per_epoch() as f64;
                 self.examples += rows as u64;
                 self.in_flight.push_back(Meta { step, epoch, examples: self.examples, lr, rows, signal_rows });
                 break;
@@ -351,13 +359,20 @@ fn batching(config: &Config, examples: usize) -> Result<Batching> {
         let message = format!("{micro} is larger than the batch of {batch}");
         return Err(Error::input("train.micro_batch", message).help("leave it out, or make it smaller"));
     }
-    let reduction = match reduction_of(config) {
-        Reduction::Mean => crate::data::Reduction::Mean,
-        Reduction::Sum => crate::data::Reduction::Sum,
+    let reduction = match config.loss.reduction {
+        config::Reduction::Mean => crate::data::Reduction::Mean,
+        config::Reduction::Sum => crate::data::Reduction::Sum,
     };
     // A full batch in another order is the same batch up to rounding: it keeps the order of the data.
     let shuffle = train.shuffle && batch < examples;
     Ok(Batching { examples, batch, micro, shuffle, drop_last: train.drop_last, reduction, seed: train.seed })
+}
+
+fn target_spec(kind: TargetKind) -> TargetSpec {
+    match kind {
+        TargetKind::Classes(classes) => TargetSpec::Classes(classes),
+        TargetKind::Values(width) => TargetSpec::Values(width),
+    }
 }
 
 fn evaluation_rows(examples: usize) -> usize {

@@ -1,12 +1,14 @@
 //! Matrix products: `C = op(A)·op(B)`, overwritten, with an elementwise epilogue while a tile of C is at hand.
 
+pub mod cpu;
 mod gpu;
-mod naive;
 
-use super::pointwise::{Code, MAX_INPUTS, cpu as pointwise_cpu};
+use super::pointwise::cpu::{self as pointwise_cpu, Layout};
+use super::pointwise::{Code, MAX_INPUTS};
 use crate::base::{DType, Error, Real, Result, Shape, Type, broadcast};
 use crate::graph::{Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
+use cpu::Mat;
 
 /// A matrix product, batched over the first axis if both inputs have three.
 ///
@@ -63,9 +65,26 @@ impl MatMul {
 
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let e = self.extents(io.input_types[0].shape, io.input_types[1].shape).expect("types were checked");
-        naive::product(e, (io.real(0), self.transpose_a), (io.real(1), self.transpose_b), io.out(0));
-        if let Some(_code) = &self.epilogue {
-            unimplemented!()
+        let shape = io.output_types[0].shape;
+        let mut inputs: [(&[R], Layout); MAX_INPUTS] = [(&[], Layout::Own); MAX_INPUTS];
+        for (slot, i) in inputs[1..].iter_mut().zip(2..io.inputs.len()) {
+            *slot = (io.real(i), Layout::of(&io.input_types[i].shape, &shape));
+        }
+        let inputs = &inputs[..io.inputs.len() - 1];
+        let view = |data, (rows, columns), transposed: bool| {
+            if transposed { Mat::rows(data, rows).t() } else { Mat::rows(data, columns) }
+        };
+        for z in 0..e.batch {
+            let a = view(&io.real(0)[z * e.m * e.k..][..e.m * e.k], (e.m, e.k), self.transpose_a);
+            let b = view(&io.real(1)[z * e.k * e.n..][..e.k * e.n], (e.k, e.n), self.transpose_b);
+            let first = z * e.m;
+            let epilogue = self.epilogue.as_ref().map(|code| {
+                move |rows: std::ops::Range<usize>, c: &mut [R]| {
+                    pointwise_cpu::epilogue(code, &shape, inputs, (first + rows.start) * e.n, c);
+                }
+            });
+            let c = &mut io.outputs[0][z * e.m * e.n..][..e.m * e.n];
+            cpu::matmul(e.m, e.n, e.k, a, b, c, io.scratch, io.threads, epilogue.as_ref());
         }
     }
 }
@@ -116,8 +135,10 @@ impl Op for MatMul {
     answers!(not in place);
     answers!(primitive);
 
-    fn scratch(&self, _: &[Type], _: usize) -> usize {
-        0
+    fn scratch(&self, inputs: &[Type], _: usize) -> usize {
+        // The executor's precision is not known here; lines of f32 hold the most scalars.
+        self.extents(inputs[0].shape, inputs[1].shape)
+            .map_or(0, |e| cpu::scratch_len::<f32>(e.m, e.n, e.k).max(cpu::scratch_len::<f64>(e.m, e.n, e.k)))
     }
 
     kernel!(run);

@@ -20,6 +20,8 @@ pub(crate) enum Layout {
     Scalar,
     /// Broadcast along some axes: strides over the output's axes.
     Strided([usize; Shape::MAX_RANK]),
+    /// The output's own old values: what an epilogue works on.
+    Own,
 }
 
 impl Layout {
@@ -58,7 +60,7 @@ pub(crate) fn run<R: Real>(
     let room = tiles(code) * TILE;
     threads.zip_chunks(out, share, &mut scratch[..parts * room], room, |part, out, scratch| {
         Arch::new().dispatch(|| {
-            let mut machine = Machine::new(code, shape, inputs, scratch);
+            let mut machine = Machine::<R, TILE>::new(code, shape, inputs, scratch);
             for (tile, out) in out.chunks_mut(TILE).enumerate() {
                 machine.tile(part * share + tile * TILE, out);
             }
@@ -66,7 +68,32 @@ pub(crate) fn run<R: Real>(
     });
 }
 
-struct Machine<'a, R> {
+/// Elements to a tile of an epilogue, whose tiles lie on the stack.
+const EPILOGUE_TILE: usize = 64;
+
+/// `c[i] = code(c[i], inputs at i)` for the elements from `at` on of a value of this shape; the first of `inputs` stands
+/// for `c` itself.
+pub(crate) fn epilogue<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Layout)], at: usize, c: &mut [R]) {
+    // Most epilogues are a bias and an activation: clearing the largest room for them would cost more than they do.
+    const SMALL: usize = 20;
+    const LARGE: usize = 4 * Code::MAX_INSTRS + super::MAX_INPUTS;
+    if tiles(code) <= SMALL {
+        over_tiles(code, shape, inputs, at, c, &mut [R::ZERO; SMALL * EPILOGUE_TILE]);
+    } else {
+        over_tiles(code, shape, inputs, at, c, &mut [R::ZERO; LARGE * EPILOGUE_TILE]);
+    }
+}
+
+fn over_tiles<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Layout)], at: usize, c: &mut [R], room: &mut [R]) {
+    Arch::new().dispatch(|| {
+        let mut machine = Machine::<R, EPILOGUE_TILE>::new(code, shape, inputs, room);
+        for (tile, c) in c.chunks_mut(EPILOGUE_TILE).enumerate() {
+            machine.tile(at + tile * EPILOGUE_TILE, c);
+        }
+    });
+}
+
+struct Machine<'a, R, const T: usize> {
     code: &'a Code,
     shape: &'a Shape,
     inputs: &'a [(&'a [R], Layout)],
@@ -74,19 +101,19 @@ struct Machine<'a, R> {
     room: &'a mut [R],
 }
 
-impl<'a, R: Real> Machine<'a, R> {
+impl<'a, R: Real, const T: usize> Machine<'a, R, T> {
     #[inline(always)]
     fn new(code: &'a Code, shape: &'a Shape, inputs: &'a [(&'a [R], Layout)], room: &'a mut [R]) -> Self {
         for (i, (data, layout)) in inputs.iter().enumerate() {
             if matches!(layout, Layout::Scalar) {
-                room[i * TILE..][..TILE].fill(data[0]);
+                room[i * T..][..T].fill(data[0]);
             }
         }
-        let constants = inputs.len() * TILE;
+        let constants = inputs.len() * T;
         for (i, instr) in code.instrs().iter().enumerate() {
             for (a, arg) in instr.args[..instr.fun.info().arity].iter().enumerate() {
                 if let Arg::Const(bits) = arg {
-                    room[constants + (i * 3 + a) * TILE..][..TILE].fill(R::of(f64::from_bits(*bits)));
+                    room[constants + (i * 3 + a) * T..][..T].fill(R::of(f64::from_bits(*bits)));
                 }
             }
         }
@@ -97,25 +124,27 @@ impl<'a, R: Real> Machine<'a, R> {
     fn tile(&mut self, at: usize, out: &mut [R]) {
         let n = out.len();
         for (i, (data, layout)) in self.inputs.iter().enumerate() {
-            if let Layout::Strided(strides) = layout {
-                gather(data, self.shape, strides, at, &mut self.room[i * TILE..][..n]);
+            match layout {
+                Layout::Strided(strides) => gather(data, self.shape, strides, at, &mut self.room[i * T..][..n]),
+                Layout::Own => self.room[i * T..][..n].copy_from_slice(out),
+                Layout::Full | Layout::Scalar => {}
             }
         }
-        let results = (self.inputs.len() + 3 * self.code.instrs().len()) * TILE;
+        let results = (self.inputs.len() + 3 * self.code.instrs().len()) * T;
         let last = self.code.instrs().len() - 1;
         for (i, instr) in self.code.instrs().iter().enumerate() {
-            let (known, fresh) = self.room.split_at_mut(results + i * TILE);
+            let (known, fresh) = self.room.split_at_mut(results + i * T);
             let known = &*known;
             let arg = |a: usize| match instr.args[a] {
                 Arg::In(input) => {
                     let (data, layout) = self.inputs[usize::from(input)];
                     match layout {
                         Layout::Full => &data[at..at + n],
-                        _ => &known[usize::from(input) * TILE..][..n],
+                        _ => &known[usize::from(input) * T..][..n],
                     }
                 }
-                Arg::Temp(t) => &known[results + usize::from(t) * TILE..][..n],
-                Arg::Const(_) => &known[(self.inputs.len() + i * 3 + a) * TILE..][..n],
+                Arg::Temp(t) => &known[results + usize::from(t) * T..][..n],
+                Arg::Const(_) => &known[(self.inputs.len() + i * 3 + a) * T..][..n],
             };
             let target = if i == last { &mut *out } else { &mut fresh[..n] };
             apply(instr.fun, arg, target);

@@ -12,6 +12,7 @@ fn letter(layout: &Layout) -> char {
         Layout::Full => 'f',
         Layout::Scalar => 's',
         Layout::Strided(_) => 'b',
+        Layout::Own => unreachable!("only a CPU epilogue reads the output's old values"),
     }
 }
 

@@ -131,7 +131,7 @@ impl Graph {
                 None => {
                     args.push(Arg::In(inputs.len() as u8));
                     inputs.push(value);
-                    let place = format!("{}: {}", self.scope(), fun.info().name);
+                    let place = self.place(fun.info().name);
                     shape = broadcast(shape, self.shape(value)).map_err(|e| Error::input(place, e.message()))?;
                 }
             }
@@ -263,8 +263,9 @@ impl Graph {
     /// x if x > 0, else α(eˣ − 1) (Clevert et al. 2015).
     pub fn elu(&mut self, x: ValueId, alpha: f64) -> Result<ValueId> {
         // The exponential sees min(x, 0), so that it cannot overflow where it is not chosen.
+        // Chosen by select: unlike a minimum it passes NaN on, and at 0 the slope α.
         let zero = self.constant(0.0);
-        let low = self.minimum(x, zero)?;
+        let low = self.select(x, zero, x)?;
         let bend = self.exp_m1(low)?;
         let low = self.scale(bend, alpha)?;
         self.select(x, x, low)

@@ -1,0 +1,241 @@
+//! What can be asked for on the command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A GPU training engine that shows what gradients do: it trains networks on any Vulkan, Metal or DX12 GPU and on the CPU,
+/// and measures gradients in every step.
+#[derive(Debug, Parser)]
+#[command(name = "steepest", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Start with:
+  steepest train                 train on the built-in digits
+  steepest keys                  every setting, with its default and meaning
+  steepest COMMAND --help        what a command does, with examples
+
+Exit codes: 0 done; 1 the run failed; 2 usage or input was wrong.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model and record what its gradients do
+    #[command(after_help = TRAIN)]
+    Train(TrainArgs),
+    /// Judge a trained model on a part of the data or a file
+    #[command(after_help = EVAL)]
+    Eval(EvalArgs),
+    /// Predict the targets of new examples
+    #[command(after_help = PREDICT)]
+    Predict(PredictArgs),
+    /// Write the exact gradients of chosen examples to a file, and check them if asked
+    #[command(after_help = INSPECT)]
+    Inspect(InspectArgs),
+    /// Show graph, plans, buffers and memory of a run without running it
+    #[command(after_help = PLAN)]
+    Plan(PlanArgs),
+    /// List the devices that a run can take
+    #[command(after_help = DEVICES)]
+    Devices(DevicesArgs),
+    /// Show all settings of a config, defaults too
+    #[command(after_help = CONFIG)]
+    Config(ConfigArgs),
+    /// Show the reference of all settings, in Markdown
+    #[command(after_help = "Examples:\n  steepest keys\n  steepest keys > settings.md")]
+    Keys,
+}
+
+const TRAIN: &str = "\
+Examples:
+  steepest train                                    # the built-in digits, on the best device
+  steepest train net.toml --seed 3 --device cpu
+  steepest train net.toml --set train.lr=0.01 --set 'model.layers[0].out=256'
+  steepest train --epochs 5 --max-time 1m --out runs/short
+  steepest train net.toml --json > summary.json     # progress goes to standard error";
+
+const EVAL: &str = "\
+Examples:
+  steepest eval runs/20260101-120000-digits         # its best weights on its test part
+  steepest eval runs/20260101-120000-digits --data new.csv --csv scores.csv
+  steepest eval net.toml --weights model.safetensors --json";
+
+const PREDICT: &str = "\
+Examples:
+  steepest predict runs/20260101-120000-digits --data new.csv
+  steepest predict runs/20260101-120000-digits --data x.npy --out predictions.npy";
+
+const INSPECT: &str = "\
+Examples:
+  steepest inspect net.toml --weights model.safetensors --rows 0..32 --out gradients.safetensors
+  steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check";
+
+const PLAN: &str = "\
+Examples:
+  steepest plan
+  steepest plan net.toml --set train.batch=256 --device cpu";
+
+const DEVICES: &str = "\
+Examples:
+  steepest devices
+  steepest devices --json
+
+The name of a device may be shortened: --device nvidia takes the first device with that in its name.
+A software adapter is taken only when it is named.";
+
+const CONFIG: &str = "\
+Examples:
+  steepest config > net.toml                        # the built-in digits, to start from
+  steepest config net.toml --set train.optimizer=sgd";
+
+/// Which settings.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigArgs {
+    /// The settings, a TOML file or the folder of a run; the built-in digits example if not given
+    #[arg(value_name = "CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Change a setting; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Where it runs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DeviceArgs {
+    /// auto, cpu, gpu, or the number or part of the name of a device; see `steepest devices`
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What all random numbers follow from
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Passes over the training part
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Steps after which training ends
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    /// Time after which training ends: 90s, 10m, 1h30m
+    #[arg(long, value_name = "TIME")]
+    pub max_time: Option<String>,
+    /// The folder of the run: empty, or not there yet; one named by time in `record.dir` if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Write the summary as JSON, alone, to standard output; progress goes to standard error
+    #[arg(long)]
+    pub json: bool,
+    /// Show the result only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// The folder of a run, or a config
+    #[arg(value_name = "RUN_OR_CONFIG")]
+    pub run: PathBuf,
+    /// The weights, a safetensors file; those of the run if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Other examples, in the form of the run's own; its test part if not given
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Write all scores as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Write the scores of each class or output to a CSV file too
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct PredictArgs {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The examples: a CSV file with the columns of the training data, or an npy file of features
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// The weights, a safetensors file; those of the run if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Where the predictions go, by its ending: .csv or .npy; a table on standard output if not given
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// The settings, a TOML file or the folder of a run
+    #[arg(value_name = "CONFIG")]
+    pub config: PathBuf,
+    /// Change a setting; may be given many times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The weights at which gradients are taken, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub weights: PathBuf,
+    /// Which rows of the training part, from 0, the last one excluded
+    #[arg(long, value_name = "A..B", value_parser = rows)]
+    pub rows: std::ops::Range<usize>,
+    /// Where the gradients go, a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Compare with central differences in double precision
+    #[arg(long)]
+    pub check: bool,
+    /// Write what was found as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct DevicesArgs {
+    /// Write the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `3..7`: rows 3, 4, 5 and 6.
+fn rows(text: &str) -> Result<std::ops::Range<usize>, String> {
+    let range = text.split_once("..").and_then(|(a, b)| Some(a.trim().parse().ok()?..b.trim().parse().ok()?));
+    match range {
+        Some(range) if range.start < range.end => Ok(range),
+        Some(range) => Err(format!("{}..{} has no rows: the end is excluded", range.start, range.end)),
+        None => Err("expected two numbers such as 0..32".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_a_range() {
+        assert_eq!(rows("0..32"), Ok(0..32));
+        assert!(rows("3..3").unwrap_err().contains("no rows"));
+        assert!(rows("3").unwrap_err().contains("two numbers") && rows("a..b").is_err());
+    }
+}

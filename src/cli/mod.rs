@@ -1,0 +1,96 @@
+//! The command line: flags to typed settings, results to text. Every error is printed once, as `error: …` on standard
+//! error; the exit code is 2 for wrong usage or input and 1 for failures.
+
+mod args;
+mod devices;
+mod evaluate;
+mod inspect;
+mod plan;
+mod predict;
+mod settings;
+mod train;
+
+use crate::base::{Error, Result};
+use crate::config;
+use crate::view::style::{Paint, Style};
+use args::{Cli, Command};
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; a closed pipe is no reason to complain.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let word = Style::of(&std::io::stderr()).paint("error:", Paint::Red);
+            let _ = writeln!(std::io::stderr(), "{word} {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),
+        Command::Keys => print(&config::reference()),
+    }
+}
+
+/// Writes to standard output. That nobody reads on (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failure("standard output", format!("could not be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a value as JSON to standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::failure("--json", error))?;
+    print(&format!("{text}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example_that_parses() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().filter_map(|line| line.trim().strip_prefix("steepest ")).collect();
+            assert!(!examples.is_empty(), "{name} has no example");
+            for example in examples {
+                let line = example.split("  #").next().unwrap().replace(['\'', '"'], "");
+                assert!(line.starts_with(name), "{name}: {line}");
+                let words = std::iter::once("steepest").chain(line.split_whitespace().filter(|word| *word != ">"));
+                Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}\n{error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! From arguments to settings: a config file, the config of a run, or the built-in one, and what is changed in it.
+
+use super::args::{ConfigArgs, DeviceArgs, TrainArgs};
+use crate::base::Result;
+use crate::config::Config;
+use crate::run::folder::RunFolder;
+use std::path::Path;
+
+/// The file in which a run keeps its settings.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// The settings that the arguments name.
+pub fn resolve(args: &ConfigArgs) -> Result<Config> {
+    let mut config = match &args.config {
+        Some(path) => read(path)?,
+        None => Config::builtin_digits(),
+    };
+    config.set_all(&args.set)?;
+    Ok(config)
+}
+
+/// The settings in a file, or those of the run whose folder it is.
+pub fn read(path: &Path) -> Result<Config> {
+    if path.is_dir() {
+        return Config::from_file(RunFolder::open(path)?.file(CONFIG_FILE));
+    }
+    Config::from_file(path)
+}
+
+/// The settings of a training, with what its flags say. Flags win over `--set`, which wins over the file.
+pub fn resolve_train(args: &TrainArgs) -> Result<Config> {
+    let mut config = resolve(&args.config)?;
+    let numbers = [("seed", args.seed), ("epochs", args.epochs), ("max_steps", args.max_steps)];
+    let numbers = numbers.into_iter().filter_map(|(key, n)| Some(format!("train.{key}={}", n?)));
+    let time = args.max_time.as_deref().map(|time| format!("train.max_time={}", quoted(time)));
+    config.set_all(numbers.chain(time))?;
+    set_device(&mut config, &args.device)?;
+    Ok(config)
+}
+
+/// Puts the device that was asked for into the settings, so that the record of the run has it.
+pub fn set_device(config: &mut Config, args: &DeviceArgs) -> Result<()> {
+    match &args.device {
+        Some(device) => config.set(&format!("device.device={}", quoted(device))),
+        None => Ok(()),
+    }
+}
+
+/// A TOML string: `0` as a device is a name, not a number.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use clap::Parser;
+
+    fn config(line: &str) -> Result<Config> {
+        let cli = Cli::parse_from(std::iter::once("steepest").chain(line.split_whitespace()));
+        let Command::Train(args) = cli.command else { panic!("{line}") };
+        resolve_train(&args)
+    }
+
+    #[test]
+    fn flags_are_settings() {
+        let line = "train --set train.seed=1 --set train.lr=0.5 --seed 7 --epochs 3 --max-steps 9 --max-time 1m --device 0";
+        let config = config(line).unwrap();
+        let train = &config.train;
+        assert_eq!((train.seed, train.epochs, train.max_steps), (7, 3, Some(9)));
+        assert_eq!((train.max_time.unwrap().as_secs(), train.optimizer.lr()), (60, 0.5));
+        assert_eq!(config.device.device, "0");
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (line, expected) in [
+            ("train --epochs 0", "train.epochs: 0 is out of range"),
+            ("train --max-time soon", "train.max_time: expected seconds"),
+            ("train nowhere.toml", "nowhere.toml: the config cannot be read"),
+        ] {
+            let error = config(line).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains(expected), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `steepest train`.
+
+use super::args::TrainArgs;
+use super::{print_json, settings};
+use crate::base::Result;
+use crate::run::{self, TrainOptions};
+use crate::view::style::Style;
+use crate::view::terminal::Terminal;
+use std::io::{IsTerminal, Write};
+
+/// Trains, and shows how it goes.
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let config = settings::resolve_train(args)?;
+    let command = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let options = TrainOptions { out: args.out.clone(), command };
+    let mut terminal = terminal(args);
+    let end = run::train(&config, &options, &mut terminal)?;
+    if args.json {
+        terminal.stop();
+        return print_json(&end.summary);
+    }
+    terminal.end(&end);
+    Ok(())
+}
+
+/// With `--json`, standard output belongs to the summary.
+fn terminal(args: &TrainArgs) -> Terminal {
+    let (out, err) = (std::io::stdout(), std::io::stderr());
+    let (stream, style, is_terminal): (Box<dyn Write + Send>, _, _) = if args.json {
+        let (style, is_terminal) = (Style::of(&err), err.is_terminal());
+        (Box::new(err), style, is_terminal)
+    } else {
+        let (style, is_terminal) = (Style::of(&out), out.is_terminal() && err.is_terminal());
+        (Box::new(out), style, is_terminal)
+    };
+    Terminal::new(stream, style, is_terminal, args.quiet)
+}

@@ -1,0 +1,121 @@
+//! The device and its queue. What goes wrong there arrives through callbacks and error scopes and leaves as [`Error`]s.
+
+use super::devices::FEATURES;
+use crate::base::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A logical device.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub limits: wgpu::Limits,
+    name: String,
+    /// The first thing that went wrong outside of an error scope; nothing works after it.
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+impl Device {
+    /// Opens the adapter with its own limits, or with the least that WebGPU promises everywhere.
+    pub fn open(adapter: &wgpu::Adapter, downlevel: bool) -> Result<Self> {
+        let name = adapter.get_info().name;
+        let wanted = FEATURES.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
+        let (limits, features) = if downlevel {
+            let promised = wgpu::Limits::defaults().or_worse_values_from(&adapter.limits());
+            (promised, wgpu::Features::empty())
+        } else {
+            (adapter.limits(), adapter.features() & wanted)
+        };
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("steepest"),
+            required_features: features,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+            Error::failure(&name, format!("the driver gives no device: {error}"))
+                .help("close other programs that use the GPU, update the driver, or use --device cpu")
+        })?;
+        let fault = Arc::new(Mutex::new(None));
+        let note = |fault: &Arc<Mutex<Option<String>>>| {
+            let fault = fault.clone();
+            move |text: String| {
+                fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+            }
+        };
+        let (on_error, on_loss) = (note(&fault), note(&fault));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error(error.to_string())));
+        device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device destroys it: that is no loss.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_loss(format!("the device was lost: {message}"));
+            }
+        });
+        Ok(Self { device, queue, limits, name, fault })
+    }
+
+    /// The adapter's name: the place of its errors.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An error about this device.
+    pub fn failure(&self, message: impl std::fmt::Display) -> Error {
+        Error::failure(&self.name, message)
+    }
+
+    /// Nothing, or what went wrong so far.
+    pub fn check(&self) -> Result<()> {
+        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(fault) => Err(self.failure(fault).help(
+                "resume from the last checkpoint; if it happens again, use a smaller micro_batch, update the driver, \
+                 or use --device cpu",
+            )),
+        }
+    }
+
+    /// A buffer; zero until written.
+    pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
+        self.fits(label, bytes)?;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: bytes,
+            usage,
+            mapped_at_creation: mapped,
+        });
+        if pollster::block_on(scope.pop()).is_some() {
+            let message = format!("no memory is left for buffer {label}, which takes {bytes} bytes");
+            return Err(self.failure(message).help("use a smaller micro_batch, or --device cpu"));
+        }
+        self.check()?;
+        Ok(buffer)
+    }
+
+    /// Refuses a buffer that is larger than the device has any.
+    pub fn fits(&self, label: &str, bytes: u64) -> Result<()> {
+        let there = self.limits.max_buffer_size;
+        if bytes <= there {
+            return Ok(());
+        }
+        let message = format!("buffer {label} takes {bytes} bytes, the largest that {} has takes {there}", self.name);
+        Err(Error::input("device", message).help("use a smaller micro_batch or layer, or --device cpu"))
+    }
+
+    /// Runs callbacks of what is done, without waiting.
+    pub fn poll(&self) -> Result<()> {
+        self.turn(wgpu::PollType::Poll)
+    }
+
+    /// Waits for a submission, or for all of them, and runs the callbacks of what is done.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        self.turn(wgpu::PollType::Wait { submission_index: submission, timeout: None })
+    }
+
+    fn turn(&self, how: wgpu::PollType) -> Result<()> {
+        let turned = self.device.poll(how);
+        self.check()?;
+        turned.map(|_| ()).map_err(|error| self.failure(error))
+    }
+}

@@ -1,0 +1,140 @@
+//! Compute pipelines: each distinct shader is compiled once, under a layout that follows from its dispatch.
+
+use super::device::Device;
+use crate::base::Result;
+use crate::graph::{Bind, Dispatch, Shader};
+use crate::ops::shaders;
+use std::collections::HashMap;
+
+/// What a dispatch needs of its shader.
+#[derive(Clone, Debug)]
+pub(super) struct Kernel {
+    pub pipeline: wgpu::ComputePipeline,
+    /// The layout of group 0.
+    pub layout: wgpu::BindGroupLayout,
+}
+
+/// The compiled shaders.
+#[derive(Debug)]
+pub(super) struct Pipelines {
+    /// The layout of group 1: the step's scalars.
+    step: wgpu::BindGroupLayout,
+    /// Group 0 and the whole layout, by the number of storage buffers and which of them are written.
+    layouts: HashMap<Vec<bool>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+    kernels: HashMap<(Shader, Vec<bool>), Kernel>,
+    /// Whether shaders check every index and loop at run time.
+    checked: bool,
+}
+
+impl Pipelines {
+    pub fn new(device: &Device, checked: bool) -> Self {
+        let entry = uniform(0, true);
+        let step = layout_of(device, "step", &[entry]);
+        Self { step, layouts: HashMap::new(), kernels: HashMap::new(), checked }
+    }
+
+    /// How many were compiled.
+    pub fn count(&self) -> u64 {
+        self.kernels.len() as u64
+    }
+
+    /// The layout of the step's group.
+    pub fn step_layout(&self) -> &wgpu::BindGroupLayout {
+        &self.step
+    }
+
+    /// The kernel of a dispatch, compiled if it is new.
+    pub fn get(&mut self, device: &Device, dispatch: &Dispatch) -> Result<Kernel> {
+        let written: Vec<bool> = dispatch.binds.iter().map(|bind| !matches!(bind, Bind::In(_))).collect();
+        let key = (dispatch.shader.clone(), written);
+        if let Some(known) = self.kernels.get(&key) {
+            return Ok(known.clone());
+        }
+        let (layout, whole) = self.layout(device, &key.1)?;
+        let pipeline = self.compile(device, &dispatch.shader, &whole)?;
+        let kernel = Kernel { pipeline, layout };
+        self.kernels.insert(key, kernel.clone());
+        Ok(kernel)
+    }
+
+    fn layout(&mut self, device: &Device, written: &[bool]) -> Result<(wgpu::BindGroupLayout, wgpu::PipelineLayout)> {
+        let there = device.limits.max_storage_buffers_per_shader_stage as usize;
+        if written.len() > there {
+            let message = format!("a kernel binds {} storage buffers, the device has room for {there}", written.len());
+            return Err(device.failure(message).help("use --device cpu"));
+        }
+        let step = &self.step;
+        let known = self.layouts.entry(written.to_vec()).or_insert_with(|| {
+            let storage = |(i, &written): (usize, &bool)| storage(i as u32 + 1, written);
+            let entries: Vec<_> =
+                std::iter::once(uniform(0, false)).chain(written.iter().enumerate().map(storage)).collect();
+            let group = layout_of(device, "op", &entries);
+            let whole = device.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some("op"),
+                bind_group_layouts: &[Some(&group), Some(step)],
+                immediate_size: 0,
+            });
+            (group, whole)
+        });
+        Ok(known.clone())
+    }
+
+    fn compile(
+        &self,
+        device: &Device,
+        shader: &Shader,
+        layout: &wgpu::PipelineLayout,
+    ) -> Result<wgpu::ComputePipeline> {
+        let label = format!("{}:{}", shader.stem, shader.entry);
+        let text = shaders::source(shader)?;
+        let checks =
+            if self.checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() };
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(&label), source: wgpu::ShaderSource::Wgsl(text.into()) };
+        let scope = device.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let inner = device.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        // SAFETY: the text is one of this crate's own shaders, whose loops end and whose indices and divisors stay in
+        // bounds for the parameters that the ops give them; the tests run them with the checks on as well.
+        let module = unsafe { device.device.create_shader_module_trusted(descriptor, checks) };
+        let pipeline = device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(layout),
+            module: &module,
+            entry_point: Some(shader.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                zero_initialize_workgroup_memory: self.checked,
+            },
+            cache: None,
+        });
+        let error = pollster::block_on(inner.pop()).or(pollster::block_on(scope.pop()));
+        match error {
+            None => device.check().map(|()| pipeline),
+            Some(error) => Err(device
+                .failure(format!("shader {label} with {:?} does not compile: {error}", shader.vars))
+                .help("update the GPU's driver, or use --device cpu; please report it")),
+        }
+    }
+}
+
+fn layout_of(device: &Device, label: &str, entries: &[wgpu::BindGroupLayoutEntry]) -> wgpu::BindGroupLayout {
+    let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(label), entries };
+    device.device.create_bind_group_layout(&descriptor)
+}
+
+fn uniform(binding: u32, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
+    entry(binding, wgpu::BufferBindingType::Uniform, has_dynamic_offset)
+}
+
+fn storage(binding: u32, written: bool) -> wgpu::BindGroupLayoutEntry {
+    entry(binding, wgpu::BufferBindingType::Storage { read_only: !written }, false)
+}
+
+fn entry(binding: u32, ty: wgpu::BufferBindingType, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+        count: None,
+    }
+}

@@ -1,0 +1,204 @@
+//! A plan on the device: every dispatch resolved to its pipeline, bind group and workgroups once, encoded in each replay.
+
+use super::buffers::{Buffers, Places, WORD};
+use super::device::Device;
+use super::pipelines::{Kernel, Pipelines};
+use crate::base::{Error, Result};
+use crate::graph::{Bind, Dispatch, GpuWork};
+use crate::plan::{Plan, Step, View};
+
+/// What offsets of bindings are multiples of, in bytes: the most that any adapter asks for, so that what runs on one
+/// runs on all.
+pub(super) const ALIGNMENT: u64 = 256;
+
+/// A loaded plan.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The parameters of all dispatches, written once.
+    params: wgpu::Buffer,
+    dispatches: Vec<Resolved>,
+}
+
+#[derive(Debug)]
+struct Resolved {
+    kernel: Kernel,
+    group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+    label: String,
+    /// What the group was made of, to make it again when a buffer grows.
+    params: Part,
+    storage: Vec<Part>,
+}
+
+/// A part of a buffer: the executor's number of it, and bytes.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    place: usize,
+    offset: u64,
+    bytes: u64,
+}
+
+/// What resolving needs.
+pub(super) struct Loader<'a> {
+    pub device: &'a Device,
+    pub pipelines: &'a mut Pipelines,
+    pub buffers: &'a Buffers,
+    pub places: &'a Places,
+}
+
+impl Loader<'_> {
+    /// Resolves a plan, whose steps do this work; compiles what is new.
+    pub fn load(&mut self, plan: &Plan, work: &[GpuWork]) -> Result<Replay> {
+        let params = self.write_params(plan, work)?;
+        let mut dispatches = Vec::new();
+        let mut offset = 0;
+        for (i, (step, work)) in plan.steps.iter().zip(work).enumerate() {
+            let place = format!("plan {}, step {i} ({})", plan.name, step.op.name());
+            check_work(step, work, &place)?;
+            for dispatch in &work.dispatches {
+                let block = Part { place: usize::MAX, offset, bytes: params_bytes(dispatch) };
+                offset += slot(dispatch);
+                let storage: Result<Vec<Part>> =
+                    dispatch.binds.iter().map(|bind| self.part(step, work, *bind, &place)).collect();
+                let kernel = self.pipelines.get(self.device, dispatch).map_err(|error| error.within(&place))?;
+                let (storage, label) = (storage?, step.op.name().to_owned());
+                let group = group(self.device, self.buffers, &params, &kernel, &label, block, &storage);
+                let workgroups = dispatch.workgroups;
+                dispatches.push(Resolved { kernel, group, workgroups, label, params: block, storage });
+            }
+        }
+        self.device.check()?;
+        Ok(Replay { params, dispatches })
+    }
+
+    /// One uniform buffer with a slot for each dispatch.
+    fn write_params(&self, plan: &Plan, work: &[GpuWork]) -> Result<wgpu::Buffer> {
+        let all = || work.iter().flat_map(|work| &work.dispatches);
+        let total = all().map(slot).sum::<u64>().max(ALIGNMENT);
+        let mut words = Vec::with_capacity(total as usize / WORD);
+        for dispatch in all() {
+            let end = words.len() + slot(dispatch) as usize / WORD;
+            words.extend(dispatch.params.iter().map(|(_, scalar)| scalar.bits()));
+            words.resize(end, 0);
+        }
+        let label = format!("{}.params", plan.name);
+        let buffer = self.device.buffer(&label, total, wgpu::BufferUsages::UNIFORM, true)?;
+        if !words.is_empty() {
+            let mapped = buffer.slice(..).get_mapped_range_mut();
+            mapped.map_err(|error| self.device.failure(error))?.copy_from_slice(bytemuck::cast_slice(&words));
+        }
+        buffer.unmap();
+        Ok(buffer)
+    }
+
+    /// What a storage binding of a step covers.
+    fn part(&self, step: &Step, work: &GpuWork, bind: Bind, place: &str) -> Result<Part> {
+        let part = match bind {
+            Bind::In(i) => self.view(&step.inputs[i]),
+            Bind::Out(i) => self.view(&step.outputs[i]),
+            Bind::Scratch(i) => {
+                Part { place: self.places.scratch[i], offset: 0, bytes: (work.scratch[i].max(1) * WORD) as u64 }
+            }
+        };
+        if part.offset % ALIGNMENT != 0 {
+            let message = format!("{bind:?} lies at byte {}, which is no multiple of {ALIGNMENT}", part.offset);
+            return Err(Error::failure(place, message).help("this is an error in the plan: please report it"));
+        }
+        let there = self.device.limits.max_storage_buffer_binding_size;
+        if part.bytes > there {
+            let message = format!("{bind:?} takes {} bytes, {} binds {there} at most", part.bytes, self.device.name());
+            return Err(Error::input(place, message).help("use a smaller micro_batch or layer, or --device cpu"));
+        }
+        Ok(part)
+    }
+
+    fn view(&self, view: &View) -> Part {
+        let bytes = (view.ty.shape.len().max(1) * WORD) as u64;
+        Part { place: self.places.buffers[view.buffer], offset: (view.offset * WORD) as u64, bytes }
+    }
+}
+
+/// A step that writes something has to dispatch something: work that is missing would leave old numbers in its place.
+fn check_work(step: &Step, work: &GpuWork, place: &str) -> Result<()> {
+    let writes = step.outputs.iter().any(|view| view.ty.shape.len() > 0);
+    if writes && work.dispatches.is_empty() {
+        return Err(Error::failure(place, "the op has no GPU kernel").help("use --device cpu; please report it"));
+    }
+    let most = Dispatch::MAX_WORKGROUPS;
+    match work.dispatches.iter().find(|dispatch| dispatch.workgroups.iter().any(|&n| n > most)) {
+        Some(dispatch) => {
+            let message = format!("{:?} workgroups, where {most} along an axis are the most", dispatch.workgroups);
+            Err(Error::failure(place, message).help("use a smaller micro_batch; please report it"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Bytes of a dispatch's parameters; never none, since every layout has the block.
+fn params_bytes(dispatch: &Dispatch) -> u64 {
+    (dispatch.params.len().max(1) * WORD).next_multiple_of(16) as u64
+}
+
+fn slot(dispatch: &Dispatch) -> u64 {
+    params_bytes(dispatch).next_multiple_of(ALIGNMENT)
+}
+
+fn group(
+    device: &Device,
+    buffers: &Buffers,
+    params: &wgpu::Buffer,
+    kernel: &Kernel,
+    label: &str,
+    block: Part,
+    storage: &[Part],
+) -> wgpu::BindGroup {
+    let entry = |binding: usize, buffer, part: Part| wgpu::BindGroupEntry {
+        binding: binding as u32,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset: part.offset,
+            size: wgpu::BufferSize::new(part.bytes),
+        }),
+    };
+    let storage = storage.iter().enumerate();
+    let entries: Vec<_> = std::iter::once(entry(0, params, block))
+        .chain(storage.map(|(i, &part)| entry(i + 1, &buffers.get(part.place).buffer, part)))
+        .collect();
+    let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &kernel.layout, entries: &entries };
+    device.device.create_bind_group(&descriptor)
+}
+
+impl Replay {
+    /// How many bind groups it has.
+    pub fn group_count(&self) -> u64 {
+        self.dispatches.len() as u64
+    }
+
+    /// Binds anew what used buffers that were replaced; gives the number of bind groups made.
+    pub fn rebind(&mut self, device: &Device, buffers: &Buffers, replaced: &[usize]) -> u64 {
+        let mut made = 0;
+        for resolved in &mut self.dispatches {
+            if resolved.storage.iter().any(|part| replaced.contains(&part.place)) {
+                let Resolved { kernel, label, params, storage, .. } = &*resolved;
+                resolved.group = group(device, buffers, &self.params, kernel, label, *params, storage);
+                made += 1;
+            }
+        }
+        made
+    }
+
+    /// Writes the dispatches into a pass.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let mut current = None;
+        for resolved in &self.dispatches {
+            let pipeline = &resolved.kernel.pipeline;
+            if current != Some(pipeline) {
+                pass.set_pipeline(pipeline);
+                current = Some(pipeline);
+            }
+            pass.set_bind_group(0, &resolved.group, &[]);
+            let [x, y, z] = resolved.workgroups;
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+}

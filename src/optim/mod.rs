@@ -1,0 +1,7 @@
+//! Optimizers and schedules: the learning rate of each step, and the update as a graph over the arenas.
+
+mod schedule;
+mod update;
+
+pub use schedule::Schedule;
+pub use update::{State, UpdateGraph, lengths, rule, segments, states, update_graph};

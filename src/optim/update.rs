@@ -1,0 +1,189 @@
+//! The update as a graph: clip, step, measure, over the parts of the arenas.
+
+use crate::base::{Result, Type};
+use crate::config::Optimizer;
+use crate::graph::{Graph, ValueId};
+use crate::ops::optimize::{Rule, Update};
+use crate::ops::record::RECORD;
+use crate::ops::stats::{CONTROL, ChunkStats, ClipFactor, Fold};
+use crate::plan::{Arena, CHUNK, Place};
+
+/// What an update does to an element, and λ of the weight decay: decoupled for AdamW, else added to the gradient.
+pub fn rule(optimizer: &Optimizer) -> (Rule, f64) {
+    let rule = match *optimizer {
+        Optimizer::Sgd { .. } => Rule::Sgd,
+        Optimizer::Momentum { momentum, dampening, .. } => Rule::Momentum { momentum, dampening, nesterov: false },
+        Optimizer::Nesterov { momentum, .. } => Rule::Momentum { momentum, dampening: 0.0, nesterov: true },
+        Optimizer::Adagrad { lr_decay, eps, .. } => Rule::Adagrad { lr_decay, epsilon: eps },
+        Optimizer::Rmsprop { alpha, centered, eps, .. } => {
+            Rule::RmsProp { alpha, epsilon: eps, momentum: 0.0, centered }
+        }
+        Optimizer::Adam { betas, eps, .. } => Rule::Adam { betas, epsilon: eps, decoupled: false },
+        Optimizer::Adamw { betas, eps, .. } => Rule::Adam { betas, epsilon: eps, decoupled: true },
+    };
+    (rule, optimizer.weight_decay())
+}
+
+/// An arena of an optimizer's state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// What the arena is called: part p of state k is the buffer `state.k.p`.
+    pub arena: String,
+    /// The name of the state in `torch.optim`: `exp_avg`.
+    pub name: &'static str,
+    /// What it holds before the first step, everywhere.
+    pub initial: f64,
+}
+
+/// The states that an optimizer keeps, in the order in which its update takes them.
+pub fn states(optimizer: &Optimizer) -> Vec<State> {
+    let initial = match optimizer {
+        Optimizer::Adagrad { initial_accumulator_value, .. } => *initial_accumulator_value,
+        _ => 0.0,
+    };
+    let names = rule(optimizer).0.state_names().into_iter().enumerate();
+    names.map(|(k, name)| State { arena: format!("state.{k}"), name, initial }).collect()
+}
+
+/// How many elements of each chunk of a part are a tensor's: what the shared buffer `lengths.p` holds.
+pub fn lengths(arena: &Arena, part: usize) -> Vec<u32> {
+    arena.chunks(part).into_iter().map(|(_, len)| len as u32).collect()
+}
+
+/// For each tensor, its first chunk and one past its last, counted over all parts: what the shared buffer
+/// `segments.params` [tensors, 2] holds.
+pub fn segments(arena: &Arena) -> Vec<u32> {
+    let firsts = first_chunks(arena);
+    let of = |tensor: &crate::plan::Tensor| {
+        let first = firsts[tensor.part] + tensor.offset / CHUNK;
+        [first as u32, (first + tensor.shape.len().div_ceil(CHUNK)) as u32]
+    };
+    arena.tensors.iter().flat_map(of).collect()
+}
+
+/// The number of the first chunk of each part, counted over all parts.
+fn first_chunks(arena: &Arena) -> Vec<usize> {
+    let before = |sum: &mut usize, len: &usize| Some(std::mem::replace(sum, *sum + len / CHUNK));
+    arena.parts.iter().scan(0, before).collect()
+}
+
+/// The graph of an update, and where its values lie; sources that are not placed are shared buffers of their own names.
+#[derive(Clone, Debug)]
+pub struct UpdateGraph {
+    /// Updates are made in place, so nothing is placed for them.
+    pub graph: Graph,
+    /// Where records and table are.
+    pub places: Vec<(ValueId, Place)>,
+}
+
+/// The update of all parameters.
+///
+/// For each part p of the arena it reads the shared buffers `{gradients}.p`, `lengths.p` (see [`lengths`]) and updates
+/// `params.p` and `state.k.p` in place. `control` [4] holds clip factor, halt flag and norm, see [`crate::ops::stats`].
+/// With `clip_value`, gradient elements are confined to ± that, as `torch.nn.utils.clip_grad_value_`; with `clip_norm`, the
+/// gradient of all parts is then scaled down to that norm, as `clip_grad_norm_`.
+///
+/// With `measure`, the update writes `records.params` [chunks, 8] in the same pass, and folds them, by the shared buffer
+/// `segments.params` (see [`segments`]), into the table [tensors, 8] at that place.
+///
+/// # Errors
+/// If a part of the arena is not made of whole chunks, which [`Arena::new`] rules out.
+pub fn update_graph(
+    arena: &Arena,
+    optimizer: &Optimizer,
+    clip_norm: Option<f64>,
+    clip_value: Option<f64>,
+    gradients: &str,
+    measure: Option<&Place>,
+) -> Result<UpdateGraph> {
+    let mut builder = Builder::new(arena, gradients)?;
+    if let Some(limit) = clip_norm {
+        builder.clip(limit, clip_value)?;
+    }
+    let (rule, weight_decay) = rule(optimizer);
+    let update = Update { rule, weight_decay, clip_value, clip_norm: clip_norm.is_some(), measure: measure.is_some() };
+    builder.update(&update)?;
+    if let Some(table) = measure {
+        builder.fold(table)?;
+    }
+    Ok(UpdateGraph { graph: builder.graph, places: builder.places })
+}
+
+struct Builder<'a> {
+    arena: &'a Arena,
+    graph: Graph,
+    places: Vec<(ValueId, Place)>,
+    /// The gradients of each part.
+    gradients: Vec<ValueId>,
+    /// The chunk lengths of each part.
+    lengths: Vec<ValueId>,
+    /// The control block as it is at this point.
+    control: ValueId,
+}
+
+impl<'a> Builder<'a> {
+    fn new(arena: &'a Arena, gradients: &str) -> Result<Self> {
+        let mut graph = Graph::new();
+        graph.set_scope("update");
+        let control = graph.input("control", Type::real([CONTROL]))?;
+        let parts = arena.parts.iter().enumerate();
+        let inputs = parts.map(|(part, &len)| {
+            let gradients = graph.input(&Arena::buffer(gradients, part), Type::real([len]))?;
+            Ok((gradients, graph.input(&Arena::buffer("lengths", part), Type::index([len / CHUNK]))?))
+        });
+        let (gradients, lengths) = inputs.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        Ok(Self { arena, graph, places: Vec::new(), gradients, lengths, control })
+    }
+
+    fn chunks(&self) -> usize {
+        self.arena.parts.iter().sum::<usize>() / CHUNK
+    }
+
+    /// Puts the records of a part behind those of the parts before it.
+    fn place_records(&mut self, records: ValueId, buffer: &str, part: usize) {
+        let (offset, len) = (first_chunks(self.arena)[part] * RECORD, self.chunks() * RECORD);
+        self.places.push((records, Place { buffer: buffer.to_owned(), offset, len }));
+    }
+
+    /// All records of a buffer that [`Self::place_records`] filled. To the graph it is another source: what makes it come
+    /// after the records is that a plan keeps the order of the nodes.
+    fn all_records(&mut self, buffer: &str) -> Result<ValueId> {
+        self.graph.input(buffer, Type::real([self.chunks(), RECORD]))
+    }
+
+    fn clip(&mut self, limit: f64, clip_value: Option<f64>) -> Result<()> {
+        for part in 0..self.arena.parts.len() {
+            let inputs = [self.gradients[part], self.lengths[part]];
+            let records = self.graph.apply(ChunkStats { clip_value }, &inputs)?;
+            self.place_records(records, "records.clip", part);
+        }
+        let records = self.all_records("records.clip")?;
+        self.control = self.graph.apply(ClipFactor { max_norm: Some(limit) }, &[records, self.control])?;
+        Ok(())
+    }
+
+    fn update(&mut self, update: &Update) -> Result<()> {
+        for (part, &len) in self.arena.parts.iter().enumerate() {
+            let params = self.graph.input(&Arena::buffer("params", part), Type::real([len]))?;
+            let mut inputs = vec![params, self.gradients[part], self.control, self.lengths[part]];
+            for k in 0..update.rule.states() {
+                inputs.push(self.graph.input(&Arena::buffer(&format!("state.{k}"), part), Type::real([len]))?);
+            }
+            let outputs = self.graph.apply_all(update.clone(), &inputs)?;
+            if let (true, Some(&records)) = (update.measure, outputs.last()) {
+                self.place_records(records, "records.params", part);
+            }
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, place: &Place) -> Result<()> {
+        let tensors = self.arena.tensors.len();
+        let records = self.all_records("records.params")?;
+        let segments = self.graph.input("segments.params", Type::index([tensors, 2]))?;
+        let table = self.graph.input("table.params", Type::real([tensors, RECORD]))?;
+        self.places.push((table, place.clone()));
+        self.graph.apply_all(Fold { accumulate: false, loss: false }, &[records, segments, table, self.control])?;
+        Ok(())
+    }
+}

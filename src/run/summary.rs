@@ -1,0 +1,185 @@
+//! `summary.json`: what a run came to, for people, scripts and studies of many runs.
+
+use super::folder::{RunFolder, json_text};
+use crate::base::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The name of the file.
+pub const SUMMARY_FILE: &str = "summary.json";
+
+/// How good the model is on a part of the data. What does not apply is left out; a loss that is not finite is null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PartSummary {
+    /// Mean loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// How much of the part is classified right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// For each k: how often the right class is among the k first.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub top_k: BTreeMap<usize, f64>,
+    /// F1 averaged over classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
+    /// F1 averaged over classes by their size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weighted_f1: Option<f64>,
+    /// The share of the targets' variance that is explained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
+    /// Mean absolute error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+    /// Root of the mean squared error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+    /// How many examples the part has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<u64>,
+    /// Anything else: the confusion matrix, scores per class or output.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// The best state of a run, by the quantity that it was told to watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BestSummary {
+    /// What was watched: `validation.loss`.
+    pub metric: String,
+    /// Its best value.
+    pub value: Option<f64>,
+    /// The step after which it was reached.
+    pub step: u64,
+    /// The epochs done by then.
+    pub epoch: f64,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// The name of the run.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The final model on what it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<PartSummary>,
+    /// The final model on the validation part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PartSummary>,
+    /// The final model on the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<PartSummary>,
+    /// The best state on the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestSummary>,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Epochs.
+    pub epochs: f64,
+    /// How many examples a second were trained on, without the time to start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples_per_second: Option<f64>,
+    /// How long the run took.
+    pub seconds: f64,
+    /// What was found about the gradients, with evidence and remedies.
+    pub verdicts: Vec<Value>,
+    /// Where it ran.
+    pub device: String,
+    /// The seed of all its random numbers.
+    pub seed: u64,
+    /// Why it ended: `epochs`, `early_stop`, `target`, `non_finite`, `interrupt`, …
+    pub stopped_by: String,
+    /// Anything else.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+impl Summary {
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, folder: &RunFolder) -> Result<()> {
+        folder.write_atomic(SUMMARY_FILE, &json_text(SUMMARY_FILE, self)?)
+    }
+
+    /// Reads a `summary.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no summary.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read(path).map_err(|e| Error::input(path.display(), format!("could not be read: {e}")))?;
+        serde_json::from_slice(&text).map_err(|e| Error::input(path.display(), format!("no summary of a run: {e}")))
+    }
+
+    /// The value at a path of keys with points between: `test.accuracy`, `test.top_k.5`.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let summary = serde_json::to_value(self).ok()?;
+        path.split('.').try_fold(&summary, |value, key| value.get(key)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        let test =
+            PartSummary { accuracy: Some(0.975), top_k: [(5, 1.0)].into(), loss: Some(0.1), ..Default::default() };
+        let train = PartSummary { loss: Some(0.05), ..Default::default() };
+        Summary {
+            test: Some(test),
+            train: Some(train),
+            steps: 900,
+            epochs: 20.0,
+            seconds: 1.5,
+            verdicts: vec![serde_json::json!({"kind": "healthy"})],
+            device: "cpu".into(),
+            seed: 7,
+            stopped_by: "epochs".into(),
+            more: [("record_waits".to_string(), 0.into())].into_iter().collect(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn keys_nest_and_what_is_not_there_is_left_out() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(Some(base.path()), Path::new("unused"), "x").unwrap();
+        summary().write(&folder).unwrap();
+        let path = folder.file(SUMMARY_FILE);
+        let json: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!((&json["test"]["accuracy"], &json["test"]["top_k"]["5"]), (&0.975.into(), &1.0.into()));
+        assert_eq!(json["train"], serde_json::json!({"loss": 0.05}));
+        assert!(
+            ["validation", "best", "name", "examples_per_second"].iter().all(|key| json.get(key).is_none()),
+            "{json}"
+        );
+        assert_eq!(Summary::read(&path).unwrap(), summary());
+    }
+
+    #[test]
+    fn values_are_found_by_path() {
+        let get = |path| summary().get(path);
+        assert_eq!((get("test.accuracy"), get("test.top_k.5")), (Some(0.975.into()), Some(1.0.into())));
+        assert_eq!((get("steps"), get("record_waits")), (Some(900.into()), Some(0.into())));
+        assert_eq!((get("test.r2"), get("validation.loss"), get("steps.x")), (None, None, None));
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_can_be_read_back() {
+        let base = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(Some(base.path()), Path::new("unused"), "x").unwrap();
+        let train = PartSummary { loss: Some(f64::NAN), ..Default::default() };
+        Summary { train: Some(train), ..summary() }.write(&folder).unwrap();
+        assert_eq!(Summary::read(&folder.file(SUMMARY_FILE)).unwrap().train.unwrap().loss, None);
+        std::fs::write(folder.file(SUMMARY_FILE), "[]").unwrap();
+        assert!(Summary::read(&folder.file(SUMMARY_FILE)).unwrap_err().to_string().contains("no summary"));
+    }
+}

@@ -1,0 +1,132 @@
+//! The lines of a run that goes on: which steps have one is told by the length of the run, never by the clock, so that the
+//! outputs of two runs can be compared line by line.
+
+use super::number::{percent, significant};
+use crate::run::{RunInfo, Step, Validation};
+
+/// Lines at most, beside the one for the first step and the one for the last.
+const LINES: u64 = 20;
+
+/// Below so many epochs, lines within an epoch say more than one at its end.
+const EPOCHS_MIN: u64 = 5;
+
+/// Steps on their way to lines.
+#[derive(Debug, Default)]
+pub struct Progress {
+    steps_total: u64,
+    stride: u64,
+    /// Loss of the steps since the last line, and how many they are: a single batch would say little.
+    loss_sum: f64,
+    loss_count: u64,
+    /// A line whose step may still be validated.
+    pending: Option<String>,
+    validation: Option<String>,
+}
+
+impl Progress {
+    /// For a run that has not begun.
+    pub fn new(info: &RunInfo) -> Self {
+        let (total, per_epoch) = (info.steps_total, info.steps_per_epoch.max(1));
+        let epochs = total.div_ceil(per_epoch);
+        let stride = if epochs >= EPOCHS_MIN { per_epoch * epochs.div_ceil(LINES) } else { total.div_ceil(LINES) };
+        Self { steps_total: total, stride: stride.max(1), ..Self::default() }
+    }
+
+    /// Takes a step in; gives the line that is complete by now.
+    pub fn step(&mut self, step: &Step) -> Option<String> {
+        let ready = self.finish();
+        let done = step.step + 1;
+        self.loss_sum += step.values.scalar("loss");
+        self.loss_count += 1;
+        if done == 1 || done.is_multiple_of(self.stride) || done == self.steps_total {
+            self.pending = Some(self.line(done, step));
+            (self.loss_sum, self.loss_count) = (0.0, 0);
+        }
+        ready
+    }
+
+    /// Takes a validation in, which belongs to the last step.
+    pub fn validation(&mut self, validation: &Validation) {
+        let accuracy = validation.accuracy.map_or(String::new(), |share| format!("  accuracy {}", percent(share)));
+        self.validation = Some(format!("  validation loss {:<8}{accuracy}", significant(validation.loss)));
+    }
+
+    /// The line that waits for a validation, as it is.
+    pub fn finish(&mut self) -> Option<String> {
+        let line = self.pending.take()?;
+        let line = line + self.validation.take().as_deref().unwrap_or_default();
+        Some(line.trim_end().to_owned())
+    }
+
+    /// The last loss, averaged since the last line.
+    pub fn loss(&self) -> Option<f64> {
+        (self.loss_count > 0).then(|| self.loss_sum / self.loss_count as f64)
+    }
+
+    fn line(&self, done: u64, step: &Step) -> String {
+        let digits = self.steps_total.to_string().len();
+        let loss = significant(self.loss_sum / self.loss_count as f64);
+        let norm = significant(step.values.scalar("grad_norm"));
+        format!("  step {done:>digits$}  epoch {:<7} loss {loss:<8}  grad norm {norm:<8}", epoch(step.epoch))
+    }
+}
+
+/// Epochs with as many decimals as fit into a column: `0.0222`, `2.00`, `12.5`, `1000`.
+fn epoch(epoch: f64) -> String {
+    if epoch.fract() == 0.0 { format!("{epoch:.0}") } else { significant(epoch) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::probe::Values;
+
+    pub(in crate::view) fn info(steps_total: u64, steps_per_epoch: u64) -> RunInfo {
+        RunInfo {
+            name: "digits".into(),
+            device: Default::default(),
+            device_reason: "there is no GPU".into(),
+            parameters: 17_226,
+            layers: vec![("0".into(), "linear".into()), ("2".into(), "linear".into())],
+            train_rows: 1294,
+            validation_rows: 0,
+            test_rows: 360,
+            steps_total,
+            steps_per_epoch,
+            memory_bytes: 2_034_237,
+            folder: "runs/x".into(),
+        }
+    }
+
+    fn lines(steps_total: u64, steps_per_epoch: u64) -> Vec<String> {
+        let mut progress = Progress::new(&info(steps_total, steps_per_epoch));
+        let mut lines = Vec::new();
+        for step in 0..steps_total {
+            let epoch = (step + 1) as f64 / steps_per_epoch as f64;
+            lines.extend(progress.step(&Step { step, epoch, values: Values::new(1, 1), ..Step::default() }));
+            if (step + 1).is_multiple_of(steps_per_epoch) {
+                progress.validation(&Validation { step, epoch, loss: 0.5, accuracy: Some(0.9), best: true });
+            }
+        }
+        lines.extend(progress.finish());
+        lines
+    }
+
+    #[test]
+    fn a_run_has_about_twenty_lines() {
+        for (total, per_epoch) in [(1, 1), (7, 100), (1000, 1000), (1350, 45), (100_000, 10), (2100, 100), (401, 100)] {
+            let lines = lines(total, per_epoch);
+            assert!((1..=22).contains(&lines.len()), "{total} steps: {} lines", lines.len());
+            assert!(lines.last().unwrap().contains(&format!("step {total} ")), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_validation_of_its_own_step() {
+        let lines = lines(1350, 45);
+        assert_eq!(lines[0], "  step    1  epoch 0.0222  loss 0         grad norm 0");
+        let end = "loss 0         grad norm 0         validation loss 0.500     accuracy 90.00 %";
+        assert_eq!(lines[1], format!("  step   90  epoch 2       {end}"));
+        assert_eq!(lines.len(), 16);
+    }
+}

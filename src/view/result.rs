@@ -1,0 +1,162 @@
+//! What came of a run: layers, scores, time, files.
+
+use super::layers;
+use super::number::{bytes, count, duration, percent, significant};
+use super::style::{Paint, Style};
+use super::table::{Align, Cell, Table};
+use crate::run::flight::FLIGHT_FILE;
+use crate::run::folder::ENVIRONMENT_FILE;
+use crate::run::record::STEPS_FILE;
+use crate::run::schema::SCHEMA_FILE;
+use crate::run::summary::{PartSummary, SUMMARY_FILE, Summary};
+use crate::run::RunEnd;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// What the files of a run folder are. Others are listed too, without a word.
+const FILES: [(&str, &str); 9] = [
+    ("config.toml", "the settings, defaults too"),
+    (ENVIRONMENT_FILE, "version, command, device, system"),
+    (STEPS_FILE, "gradient statistics of every step"),
+    (SCHEMA_FILE, "what the columns of the statistics are"),
+    (FLIGHT_FILE, "the last steps before something happened, whole"),
+    ("preprocessing.json", "what was done to the data, to be done to new data"),
+    ("classes.json", "the names of the classes"),
+    ("model.safetensors", "the weights"),
+    (SUMMARY_FILE, "what is shown here, for scripts"),
+];
+
+/// Everything about a run that has ended.
+pub fn text(end: &RunEnd, style: Style) -> String {
+    let mut text = String::new();
+    if !end.layers.is_empty() {
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(text, "\n{}\n{}", style.paint("layers", Paint::Bold), layers::table(&end.layers, style));
+        let faults = layers::faults(&end.layers, style);
+        if !faults.is_empty() {
+            let _ = write!(text, "\n{faults}");
+        }
+    }
+    let scores = scores(&end.summary, style);
+    if !scores.is_empty() {
+        let _ = write!(text, "\n{}\n{scores}", style.paint("scores", Paint::Bold));
+    }
+    let _ = write!(text, "\n{}", facts(&end.summary, style));
+    let _ = write!(text, "\n{}\n{}", style.paint(&end.folder.display().to_string(), Paint::Bold), files(&end.folder, style));
+    text
+}
+
+/// A row for each part of the data, a column for each score that one of them has.
+fn scores(summary: &Summary, style: Style) -> String {
+    let parts = [("training", &summary.train), ("validation", &summary.validation), ("test", &summary.test)];
+    let parts: Vec<(&str, Vec<(String, String)>)> =
+        parts.iter().filter_map(|(name, part)| Some((*name, part_scores(part.as_ref()?)))).collect();
+    let mut columns: Vec<&str> = Vec::new();
+    for (name, _) in parts.iter().flat_map(|(_, scores)| scores) {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
+        }
+    }
+    if columns.is_empty() {
+        return String::new();
+    }
+    let headings = std::iter::once(("", Align::Left)).chain(columns.iter().map(|&name| (name, Align::Right)));
+    let mut table = Table::new(headings);
+    for (name, scores) in &parts {
+        let paint = if *name == "test" { Paint::Bold } else { Paint::Plain };
+        let cell = |column: &&str| {
+            let found = scores.iter().find(|(score, _)| score == column);
+            Cell::painted(found.map_or("", |(_, value)| value), paint)
+        };
+        table.row(std::iter::once(Cell::from(*name)).chain(columns.iter().map(cell)));
+    }
+    table.render(style)
+}
+
+fn part_scores(part: &PartSummary) -> Vec<(String, String)> {
+    let number = |name: &str, x: Option<f64>| x.map(|x| (name.to_owned(), significant(x)));
+    let share = |name: &str, x: Option<f64>| x.map(|x| (name.to_owned(), percent(x)));
+    let examples = part.examples.map(|n| ("examples".to_owned(), count(n)));
+    let top = part.top_k.iter().map(|(k, &x)| (format!("top {k}"), percent(x)));
+    let mut scores: Vec<_> = examples.into_iter().chain(number("loss", part.loss)).collect();
+    scores.extend(share("accuracy", part.accuracy));
+    scores.extend(top);
+    scores.extend(share("macro F1", part.macro_f1));
+    scores.extend(number("R²", part.r2));
+    scores.extend(number("MAE", part.mae));
+    scores.extend(number("RMSE", part.rmse));
+    scores
+}
+
+fn facts(summary: &Summary, style: Style) -> String {
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    let mut row = |name: &str, text: String| table.row([Cell::painted(name, Paint::Dim), text.into()]);
+    let ended = format!("after {} steps, {} epochs", count(summary.steps), significant(summary.epochs));
+    row("ended", format!("{ended}, by: {}", summary.stopped_by));
+    let speed = summary.examples_per_second.map_or(String::new(), |n| format!(", {} examples/s", count(n.round() as u64)));
+    let time = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
+    row("time", format!("{}{speed}", duration(time)));
+    if let Some(best) = &summary.best {
+        let value = significant(best.value.unwrap_or(f64::NAN));
+        let (step, epoch) = (count(best.step), significant(best.epoch));
+        row("best", format!("{} {value} after step {step}, epoch {epoch}", best.metric));
+    }
+    table.render(style)
+}
+
+/// The files of a run folder in the order of [`FILES`], each with its size and what it is.
+fn files(folder: &Path, style: Style) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<(usize, String, u64)> = entries
+        .filter_map(|entry| {
+            let facts = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let place = FILES.iter().position(|(known, _)| *known == name).unwrap_or(FILES.len());
+            Some((place, name, facts.len()))
+        })
+        .collect();
+    files.sort();
+    let mut table = Table::new([("", Align::Left), ("", Align::Right), ("", Align::Left)]);
+    for (place, name, size) in files {
+        let what = FILES.get(place).map_or("", |(_, what)| what);
+        table.row([name.into(), bytes(size).into(), Cell::painted(what, Paint::Dim)]);
+    }
+    table.render(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::summary::BestSummary;
+    use crate::verdict::Finding;
+
+    #[test]
+    fn a_result_has_layers_scores_facts_and_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(SUMMARY_FILE), "{}").unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "").unwrap();
+        std::fs::write(folder.path().join(STEPS_FILE), "x".repeat(2048)).unwrap();
+        let part = |accuracy| PartSummary { accuracy: Some(accuracy), loss: Some(0.1), ..PartSummary::default() };
+        let summary = Summary {
+            train: Some(PartSummary { loss: Some(0.05), ..PartSummary::default() }),
+            test: Some(PartSummary { top_k: [(5, 1.0)].into(), ..part(0.975) }),
+            steps: 1350,
+            epochs: 30.0,
+            seconds: 1.5,
+            stopped_by: "epochs".into(),
+            best: Some(BestSummary { metric: "validation.loss".into(), value: Some(0.07), step: 1200, epoch: 26.667, ..Default::default() }),
+            ..Summary::default()
+        };
+        let rows = vec![layers::tests::row("0", Finding::Vanishing, 1e-6), layers::tests::row("2", Finding::Healthy, 1.0)];
+        let end = RunEnd { summary, folder: folder.path().into(), layers: rows, test: None };
+        let text = text(&end, Style::PLAIN);
+        assert!(text.contains("vanishing signal in layer 0 (linear)"), "{text}");
+        assert!(text.contains("              loss  accuracy     top 5\n  training  0.0500\n"), "{text}");
+        assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
+        assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");
+        let files = "  steps.jsonl   2.00 KiB  gradient statistics of every step\n  summary.json       2 B  \
+                     what is shown here, for scripts\n  notes.txt          0 B\n";
+        assert!(text.ends_with(files), "{text}");
+    }
+}

@@ -1,0 +1,231 @@
+//! A run on a terminal or in a log: header, progress, and what came of it.
+
+use super::number::{bytes, count, counted, significant};
+use super::progress::Progress;
+use super::style::{Paint, Style};
+use super::table::{Align, Cell, Table};
+use super::{layers, result};
+use crate::run::{LayerRow, Observer, RunEnd, RunInfo, Step, Validation};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Write;
+
+/// Where and how a run is shown.
+pub struct Terminal {
+    out: Box<dyn Write + Send>,
+    style: Style,
+    is_quiet: bool,
+    is_live: bool,
+    bar: Option<ProgressBar>,
+    progress: Progress,
+}
+
+impl Terminal {
+    /// Shows a run on `out`, in colour as `style` says. `is_live` adds a bar and a table that change in place, on standard
+    /// error: both must be terminals then. `is_quiet` leaves out everything but the result.
+    pub fn new(out: Box<dyn Write + Send>, style: Style, is_live: bool, is_quiet: bool) -> Self {
+        Self { out, style, is_quiet, is_live: is_live && !is_quiet, bar: None, progress: Progress::default() }
+    }
+
+    /// Shows what came of the run.
+    pub fn end(&mut self, end: &RunEnd) {
+        self.stop();
+        let text = result::text(end, self.style);
+        self.show(&text);
+    }
+
+    /// Takes away what changes in place, and shows the line that was waiting.
+    pub fn stop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if let Some(line) = self.progress.finish() {
+            self.line(&line);
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if !self.is_quiet {
+            self.show(&format!("{line}\n"));
+        }
+    }
+
+    fn show(&mut self, text: &str) {
+        let out = &mut self.out;
+        // A reader that went away (`| head`) is no reason to end the training.
+        let mut write = || {
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Observer for Terminal {
+    fn start(&mut self, info: &RunInfo) {
+        self.progress = Progress::new(info);
+        if self.is_quiet {
+            return;
+        }
+        let text = header(info, self.style);
+        self.show(&text);
+        if self.is_live {
+            let bar = ProgressBar::with_draw_target(Some(info.steps_total), ProgressDrawTarget::stderr());
+            let template = "  {bar:32} {percent:>3} %  {per_sec} steps  {eta} left  {msg}";
+            let style = ProgressStyle::with_template(template).expect("the template is valid, as a test shows");
+            bar.set_style(style.progress_chars("━━ "));
+            self.bar = Some(bar);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        if let Some(line) = self.progress.step(step) {
+            self.line(&line);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(step.step + 1);
+        }
+    }
+
+    fn validation(&mut self, validation: &Validation) {
+        self.progress.validation(validation);
+    }
+
+    fn layers(&mut self, rows: &[LayerRow]) {
+        if let Some(bar) = &self.bar {
+            let loss = self.progress.loss().map_or(String::new(), |loss| format!("loss {}", significant(loss)));
+            bar.set_message(format!("{loss}\n{}", layers::table(rows, self.style).trim_end()));
+        }
+    }
+}
+
+/// What is trained on what, and where.
+fn header(info: &RunInfo, style: Style) -> String {
+    let epochs = info.steps_total as f64 / info.steps_per_epoch.max(1) as f64;
+    let of = if epochs.fract() == 0.0 && epochs <= 1e9 {
+        format!("{} of {}", counted(epochs as u64, "epoch"), counted(info.steps_per_epoch, "step"))
+    } else {
+        format!("{}, {} to an epoch", counted(info.steps_total, "step"), count(info.steps_per_epoch))
+    };
+    let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
+    let mut row = |name: &str, text: String| table.row([Cell::painted(name, Paint::Dim), text.into()]);
+    row("device", format!("{}: {}", device(info), info.device_reason));
+    let kinds: Vec<&str> = info.layers.iter().map(|(_, kind)| kind.as_str()).collect();
+    row("model", format!("{} in {}", counted(info.parameters as u64, "parameter"), chain(&kinds)));
+    row("data", rows_of(info));
+    row("memory", format!("{} planned", bytes(info.memory_bytes as u64)));
+    row("folder", info.folder.display().to_string());
+    format!("{}: {of}\n{}", style.paint(&info.name, Paint::Bold), table.render(style))
+}
+
+/// Layer kinds in order, equal ones in a row as a count: `3 × linear`.
+fn chain(kinds: &[&str]) -> String {
+    let parts = kinds.chunk_by(|a, b| a == b).map(|same| match same.len() {
+        1 => same[0].to_owned(),
+        n => format!("{n} × {}", same[0]),
+    });
+    parts.collect::<Vec<_>>().join(" → ")
+}
+
+fn rows_of(info: &RunInfo) -> String {
+    let parts = [("training", info.train_rows), ("validation", info.validation_rows), ("test", info.test_rows)];
+    let parts = parts.iter().filter(|(_, rows)| *rows > 0);
+    let parts: Vec<String> = parts.map(|(name, rows)| format!("{} {name}", count(*rows as u64))).collect();
+    format!("{} examples", parts.join(", "))
+}
+
+/// The device in a line: `cpu (8 threads, AVX2, f32)`.
+fn device(info: &RunInfo) -> String {
+    let device = &info.device;
+    let facts = match device.threads {
+        Some(threads) => vec![counted(threads as u64, "thread")],
+        None => vec![device.kind.clone(), device.backend.clone()],
+    };
+    let facts = facts.into_iter().chain([device.driver.clone(), device.precision.clone()]);
+    let facts: Vec<String> = facts.filter(|fact| !fact.is_empty()).collect();
+    format!("{} ({})", device.name, facts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Values;
+    use std::sync::{Arc, Mutex};
+
+    /// What was written, to be read while the writer still holds it.
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Shared {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn info() -> RunInfo {
+        let mut info = crate::view::progress::tests::info(41, 41);
+        info.device.name = "cpu".into();
+        info.device.threads = Some(2);
+        info.device.driver = "AVX2".into();
+        info
+    }
+
+    #[test]
+    fn the_header_says_what_runs_where() {
+        let expected = "digits: 1 epoch of 41 steps
+  device  cpu (2 threads, AVX2): there is no GPU
+  model   17,226 parameters in 2 × linear
+  data    1,294 training, 360 test examples
+  memory  1.94 MiB planned
+  folder  runs/x
+";
+        assert_eq!(header(&info(), Style::PLAIN), expected);
+        let odd = header(&RunInfo { steps_total: 60, ..info() }, Style::PLAIN);
+        assert!(odd.starts_with("digits: 60 steps, 41 to an epoch\n"), "{odd}");
+    }
+
+    #[test]
+    fn quiet_is_quiet_and_a_stopped_run_shows_its_last_line() {
+        for is_quiet in [false, true] {
+            let out = Shared::default();
+            let mut terminal = Terminal::new(Box::new(out.clone()), Style::PLAIN, false, is_quiet);
+            terminal.start(&info());
+            terminal.step(&Step { values: Values::new(2, 2), epoch: 0.5, ..Step::default() });
+            drop(terminal);
+            assert_eq!(out.text().contains("step  1"), !is_quiet, "{}", out.text());
+            assert_eq!(out.text().is_empty(), is_quiet);
+        }
+    }
+
+    #[test]
+    fn a_live_run_shows_the_same_lines() {
+        let out = Shared::default();
+        let mut terminal = Terminal::new(Box::new(out.clone()), Style::PLAIN, true, false);
+        terminal.start(&info());
+        terminal.step(&Step { values: Values::new(2, 2), epoch: 0.5, ..Step::default() });
+        terminal.layers(&[]);
+        terminal.stop();
+        assert!(out.text().ends_with("step  1  epoch 0.500   loss 0         grad norm 0\n"), "{}", out.text());
+    }
+
+    #[test]
+    fn equal_layers_are_counted() {
+        assert_eq!(chain(&["linear", "linear", "layer_norm", "linear"]), "2 × linear → layer_norm → linear");
+    }
+}

@@ -1,0 +1,228 @@
+//! Properties of plans, on random graphs: what is computed does not depend on fusion or on who shares a buffer with whom.
+
+mod common;
+
+use common::case::{Data, Kind};
+use common::compare::{compare, largest};
+use common::run::{self, Fusion, Loaded, cpu};
+use std::collections::HashSet;
+use steepest::autodiff::gradient;
+use steepest::base::{Result, Stream, StreamId, Type};
+use steepest::graph::{Graph, StepScalars, ValueId};
+use steepest::plan::Plan;
+
+const GRAPHS: u32 = 150;
+
+/// A random graph: its inputs are 5 × 7 or 7, its values matrices; some of them are wanted, and a loss with its gradient.
+fn random_graph(stream: &mut Stream) -> Result<(Graph, Vec<ValueId>)> {
+    let mut g = Graph::new();
+    let inputs = [g.input("a", Type::real([5, 7]))?, g.input("b", Type::real([7]))?, g.input("c", Type::real([5, 1]))?];
+    let start = g.add(inputs[0], inputs[1])?;
+    let mut values = vec![inputs[0], start];
+    let mut wanted = Vec::new();
+    for _ in 0..8 + stream.below(20) {
+        let x = values[stream.below(values.len() as u32) as usize];
+        let y = values[stream.below(values.len() as u32) as usize];
+        let fresh = grow(&mut g, stream, x, y, &inputs)?;
+        if stream.below(5) == 0 {
+            wanted.push(fresh);
+        }
+        values.push(fresh);
+    }
+    let last = *values.last().expect("a value");
+    wanted.push(last);
+    // tanh keeps the loss of a chain of products in range.
+    let bounded = g.tanh(last)?;
+    let loss = g.sum(bounded)?;
+    wanted.push(loss);
+    wanted.extend(gradient(&mut g, loss, &inputs)?);
+    Ok((g, wanted))
+}
+
+/// One more 5 × 7 value from two others.
+fn grow(g: &mut Graph, stream: &mut Stream, x: ValueId, y: ValueId, inputs: &[ValueId; 3]) -> Result<ValueId> {
+    match stream.below(14) {
+        0 => g.add(x, y),
+        1 => {
+            let x = g.tanh(x)?;
+            g.mul(x, y)
+        }
+        2 => g.sub(x, inputs[1]),
+        3 => g.mul(x, inputs[2]),
+        4 => g.tanh(x),
+        5 => g.sigmoid(x),
+        6 => g.softmax(x),
+        7 => g.layer_norm(x, 0.1),
+        8 => {
+            let gram = g.matmul_t(x, y, false, true)?;
+            let gram = g.tanh(gram)?;
+            g.matmul(gram, y)
+        }
+        9 => {
+            let flat = g.reshape(x, [35])?;
+            let turned = g.reshape(flat, [7, 5])?;
+            g.transpose(turned, &[1, 0])
+        }
+        10 => {
+            let (left, right) = (g.slice(x, 1, 0, 3)?, g.slice(y, 1, 3, 4)?);
+            g.concat(&[left, right], 1)
+        }
+        11 => {
+            let mean = g.mean_axes(x, &[1])?;
+            g.sub(x, mean)
+        }
+        12 => {
+            let column = g.reshape(inputs[2], [5])?;
+            let column = g.reshape(column, [5, 1])?;
+            let total = g.sum_axes(x, &[0])?;
+            let outer = g.mul(column, total)?;
+            g.add(outer, y)
+        }
+        _ => g.scale(x, 0.5),
+    }
+}
+
+fn for_each_graph(check: impl Fn(&Graph, &[ValueId], &mut Stream) -> Result<(), String>) {
+    for i in 0..GRAPHS {
+        let mut stream = Stream::new(common::SEED, StreamId::Sample(i));
+        let (graph, wanted) = random_graph(&mut stream).expect("a graph");
+        check(&graph, &wanted, &mut stream)
+            .unwrap_or_else(|e| panic!("seed {}, graph {i}: {e}\n{graph}", common::SEED));
+    }
+}
+
+fn plan_of(graph: &Graph, wanted: &[ValueId], fusion: Fusion) -> Plan {
+    run::plan_for("random", graph, wanted, fusion).expect("a plan").0
+}
+
+fn draw(graph: &Graph, stream: &mut Stream) -> Vec<Data> {
+    graph.inputs().map(|(_, id)| Kind::Normal(1.0).draw(graph.shape(id).len(), stream)).collect()
+}
+
+#[test]
+fn fusion_and_shared_buffers_leave_results_as_they_are() {
+    for_each_graph(|graph, wanted, stream| {
+        let mut executors = [cpu::<f64>(1), cpu::<f64>(1)];
+        let [fused, single] = &mut executors;
+        let load = |executor, fusion| {
+            Loaded::new(executor, "random", graph, wanted, fusion, StepScalars::default()).map_err(|e| e.to_string())
+        };
+        let (mut fused, mut single) = (load(fused, Fusion::Full)?, load(single, Fusion::None)?);
+        // The second replay finds what the first left in the buffers: nothing may depend on it.
+        for _ in 0..2 {
+            let inputs = draw(graph, stream);
+            let run = |loaded: &mut Loaded<'_>| loaded.run(&inputs).map_err(|e| e.to_string());
+            let (found, expected) = (run(&mut fused)?, run(&mut single)?);
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let few = 4.0 * f64::EPSILON * largest(expected);
+                compare(found, expected, |_| few, f64::MAX).map_err(|e| format!("wanted value {i}: {e}"))?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn plans_are_the_same_for_the_same_graph() {
+    for_each_graph(|graph, wanted, _| {
+        let (first, second) = (plan_of(graph, wanted, Fusion::Full), plan_of(graph, wanted, Fusion::Full));
+        if first.to_string() == second.to_string() { Ok(()) } else { Err(format!("{first}\n{second}")) }
+    });
+}
+
+/// Walks the steps: whatever is read was written, by the caller or by an earlier step, and what lies in a private buffer is
+/// of the size that is read. A private buffer that holds a value still to be read is not written.
+fn check_buffers(plan: &Plan) -> Result<(), String> {
+    let mut written: Vec<Option<usize>> = vec![None; plan.buffers.len()];
+    let mut last_read: Vec<bool> = vec![true; plan.buffers.len()];
+    let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.buffers.len()];
+    for (i, step) in plan.steps.iter().enumerate() {
+        for view in step.inputs.iter().chain(&step.outputs) {
+            let life = lives[view.buffer].get_or_insert((i, i));
+            life.1 = i;
+            if view.range().end > plan.buffers[view.buffer].len {
+                return Err(format!("step {i} reaches behind {}", plan.buffers[view.buffer].name));
+            }
+        }
+        for view in step.inputs.iter().filter(|view| !plan.buffers[view.buffer].shared) {
+            if written[view.buffer] != Some(view.ty.shape.len()) {
+                return Err(format!("step {i} reads {:?} elements as {}", written[view.buffer], view.ty));
+            }
+            last_read[view.buffer] = true;
+        }
+        for view in step.outputs.iter().filter(|view| !plan.buffers[view.buffer].shared) {
+            if step.inputs.iter().any(|input| input.buffer == view.buffer) {
+                return Err(format!("step {i} reads and writes one buffer"));
+            }
+            if !last_read[view.buffer] {
+                return Err(format!("step {i} writes over a value that nothing has read"));
+            }
+            written[view.buffer] = Some(view.ty.shape.len());
+            last_read[view.buffer] = false;
+        }
+    }
+    for (buffer, life) in plan.buffers.iter().zip(lives) {
+        if life.is_some_and(|life| life != buffer.lifetime) {
+            return Err(format!("{} says steps {:?}, found {life:?}", buffer.name, buffer.lifetime));
+        }
+    }
+    match last_read.iter().position(|read| !read) {
+        Some(unread) => Err(format!("{} holds a value that nothing reads", plan.buffers[unread].name)),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn no_live_value_is_written_over() {
+    for_each_graph(|graph, wanted, _| check_buffers(&plan_of(graph, wanted, Fusion::Full)));
+}
+
+#[test]
+fn the_check_of_buffers_sees_a_clash() {
+    let mut stream = Stream::new(common::SEED, StreamId::Sample(0));
+    let mut seen = 0;
+    for _ in 0..20 {
+        let (graph, wanted) = random_graph(&mut stream).expect("a graph");
+        let plan = plan_of(&graph, &wanted, Fusion::Full);
+        let private: Vec<usize> = (0..plan.buffers.len()).filter(|&i| !plan.buffers[i].shared).collect();
+        let Some((&first, rest)) = private.split_first() else { continue };
+        let mut clash = plan.clone();
+        let views = clash.steps.iter_mut().flat_map(|step| step.inputs.iter_mut().chain(&mut step.outputs));
+        views.filter(|view| rest.contains(&view.buffer)).for_each(|view| view.buffer = first);
+        assert!(rest.is_empty() || check_buffers(&clash).is_err(), "{clash}");
+        seen += usize::from(!rest.is_empty());
+    }
+    assert!(seen > 10);
+}
+
+#[test]
+fn memory_is_between_what_a_step_needs_and_what_all_values_take() {
+    let (mut taken, mut all) = (0, 0);
+    for_each_graph(|graph, wanted, _| {
+        let plan = plan_of(graph, wanted, Fusion::Full);
+        let at_step = |step: &steepest::plan::Step| {
+            let views = step.inputs.iter().chain(&step.outputs).filter(|view| !plan.buffers[view.buffer].shared);
+            let distinct: HashSet<(usize, usize)> = views.map(|v| (v.buffer, v.ty.shape.len() * 8)).collect();
+            distinct.into_iter().map(|(_, bytes)| bytes).sum::<usize>()
+        };
+        let least = plan.steps.iter().map(at_step).max().unwrap_or(0);
+        let most: usize = plan
+            .steps
+            .iter()
+            .flat_map(|s| &s.outputs)
+            .filter(|v| !plan.buffers[v.buffer].shared)
+            .map(|v| v.ty.shape.len() * 8)
+            .sum();
+        let bytes = plan.private_bytes(8);
+        if (least..=most).contains(&bytes) { Ok(()) } else { Err(format!("{bytes} bytes, expected {least}..={most}")) }
+    });
+    // Over all graphs, sharing buffers halves the memory at least.
+    for i in 0..GRAPHS {
+        let (graph, wanted) = random_graph(&mut Stream::new(common::SEED, StreamId::Sample(i))).expect("a graph");
+        let plan = plan_of(&graph, &wanted, Fusion::Full);
+        taken += plan.private_bytes(8);
+        let outputs = plan.steps.iter().flat_map(|step| &step.outputs).filter(|v| !plan.buffers[v.buffer].shared);
+        all += outputs.map(|view| view.ty.shape.len() * 8).sum::<usize>();
+    }
+    assert!(2 * taken <= all, "{taken} of {all} bytes");
+}
