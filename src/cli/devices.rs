@@ -1,3 +1,5 @@
 use super::args::DevicesArgs;
 use crate::base::{Error, Result};
-pub fn run(_: &DevicesArgs) -> Result<()> { Err(Error::failure("x", "later")) }
+pub fn run(_: &DevicesArgs) -> Result<()> {
+    Err(Error::failure("x", "later"))
+}

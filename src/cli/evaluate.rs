@@ -1,3 +1,5 @@
 use super::args::EvalArgs;
 use crate::base::{Error, Result};
-pub fn run(_: &EvalArgs) -> Result<()> { Err(Error::failure("evaluate", "later")) }
+pub fn run(_: &EvalArgs) -> Result<()> {
+    Err(Error::failure("evaluate", "later"))
+}

@@ -1,3 +1,5 @@
 use super::args::InspectArgs;
 use crate::base::{Error, Result};
-pub fn run(_: &InspectArgs) -> Result<()> { Err(Error::failure("inspect", "later")) }
+pub fn run(_: &InspectArgs) -> Result<()> {
+    Err(Error::failure("inspect", "later"))
+}

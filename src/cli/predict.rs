@@ -1,3 +1,5 @@
 use super::args::PredictArgs;
 use crate::base::{Error, Result};
-pub fn run(_: &PredictArgs) -> Result<()> { Err(Error::failure("predict", "later")) }
+pub fn run(_: &PredictArgs) -> Result<()> {
+    Err(Error::failure("predict", "later"))
+}

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn flags_are_settings() {
-        let line = "train --set train.seed=1 --set train.lr=0.5 --seed 7 --epochs 3 --max-steps 9 --max-time 1m --device 0";
+        let line =
+            "train --set train.seed=1 --set train.lr=0.5 --seed 7 --epochs 3 --max-steps 9 --max-time 1m --device 0";
         let config = config(line).unwrap();
         let train = &config.train;
         assert_eq!((train.seed, train.epochs, train.max_steps), (7, 3, Some(9)));

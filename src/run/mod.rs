@@ -24,7 +24,7 @@ pub mod weights;
 pub mod writer;
 
 pub use blueprint::{Blueprint, CustomLoss, Objective, Request, TappedLayer, names};
-pub use device::Device;
+pub use device::{Device, open_device};
 pub use engine::{Batch, Engine, HostTensor, Outputs};
 pub use evaluate::{Evaluation, Score, evaluate_part};
 pub use load::load;

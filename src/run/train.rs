@@ -8,7 +8,7 @@ use super::summary::{BestSummary, Summary};
 use super::thinning::Every;
 use super::trainer::{Setup, Step, Trainer, total_steps};
 use super::weights::{NamedTensor, TensorData, write_tensors};
-use super::{HostTensor, device, load};
+use super::{HostTensor, load, open_device};
 use crate::base::{Error, Result};
 use crate::config::{Config, Precision, RecordEvery, ValidateEvery};
 use crate::data::{Dataset, Optimum, Preprocessing};
@@ -134,7 +134,7 @@ pub struct RunEnd {
 pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observer) -> Result<RunEnd> {
     config.check()?;
     let splits = load(config)?;
-    let device = device::open(config)?;
+    let device = open_device(config)?;
     let parts = Parts {
         validation: splits.validation.clone(),
         test: splits.test.clone(),
@@ -142,7 +142,6 @@ pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observe
         preprocessing: splits.preprocessing.clone(),
     };
     let train_rows = splits.train.len();
-    let class_names = splits.train.class_names().map(<[String]>::to_vec);
     let setup = Setup { splits, executor: device.executor, threads: device.threads, objective: None };
     let mut trainer = Trainer::new(config, setup)?;
     let folder = RunFolder::create(options.out.as_deref(), &config.record.dir, &config.name)?;
@@ -150,7 +149,7 @@ pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observe
     write_setting(config, options, &info, &folder, &parts.preprocessing)?;
     let record = open_record(config, &trainer, &folder)?;
     observer.start(&info);
-    let run = Run { config, folder: &folder, parts, info, class_names };
+    let run = Run { config, folder: &folder, parts, info };
     trainer.within(|trainer| run.drive(trainer, record, observer))
 }
 
@@ -265,7 +264,6 @@ struct Run<'a> {
     folder: &'a RunFolder,
     parts: Parts,
     info: RunInfo,
-    class_names: Option<Vec<String>>,
 }
 
 /// What changes while a run goes on.
@@ -439,12 +437,7 @@ impl Run<'_> {
     fn write_weights(&self, trainer: &mut Trainer) -> Result<()> {
         let double = self.config.train.precision == Precision::F64;
         let tensors: Vec<NamedTensor> = trainer.params()?.into_iter().map(|tensor| named(tensor, double)).collect();
-        write_tensors(&self.folder.file("model.safetensors"), &tensors, &[])?;
-        if let Some(names) = &self.class_names {
-            let text = serde_json::to_vec_pretty(names).map_err(|e| Error::failure("classes.json", e))?;
-            self.folder.write_atomic("classes.json", &text)?;
-        }
-        Ok(())
+        write_tensors(&self.folder.file("model.safetensors"), &tensors, &[])
     }
 
     fn non_finite_error(&self, trainer: &Trainer, step: u64, what: NonFinite) -> Error {

@@ -163,7 +163,10 @@ mod tests {
         assert!(text.ends_with(matrix), "{text}");
         assert!(text.contains("  accuracy     66.67 %\n"), "{text}");
         let csv = String::from_utf8(to_csv(&classifier(), Some(&names)).unwrap()).unwrap();
-        assert!(csv.starts_with("class,examples,precision,recall,f1,predicted cat,\"predicted dog, wet\"\ncat,1,0.5,1,"), "{csv}");
+        assert!(
+            csv.starts_with("class,examples,precision,recall,f1,predicted cat,\"predicted dog, wet\"\ncat,1,0.5,1,"),
+            "{csv}"
+        );
         let json = to_json(&classifier(), Some(&names));
         assert_eq!((&json["loss"], &json["confusion"][1]), (&json!(0.5), &json!([1, 1])));
         assert_eq!(json["class_names"][0], "cat");

@@ -74,11 +74,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_fault_is_one_sentence_with_its_worst_layer() {
-        let rows = [
-            row("0", Finding::Vanishing, 1e-6),
-            row("2", Finding::Vanishing, 1e-4),
-            row("4", Finding::Healthy, 1.0),
-        ];
+        let rows =
+            [row("0", Finding::Vanishing, 1e-6), row("2", Finding::Vanishing, 1e-4), row("4", Finding::Healthy, 1.0)];
         let expected = "  vanishing signal in 2 of 3 layers, worst in layer 0 (linear): \
                         only 1.0e-6 of the last layer's signal arrives here.\n";
         assert_eq!(faults(&rows, Style::PLAIN), expected);

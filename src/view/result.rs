@@ -4,12 +4,12 @@ use super::layers;
 use super::number::{bytes, count, duration, percent, significant};
 use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
+use crate::run::RunEnd;
 use crate::run::flight::FLIGHT_FILE;
 use crate::run::folder::ENVIRONMENT_FILE;
 use crate::run::record::STEPS_FILE;
 use crate::run::schema::SCHEMA_FILE;
 use crate::run::summary::{PartSummary, SUMMARY_FILE, Summary};
-use crate::run::RunEnd;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -43,7 +43,12 @@ pub fn text(end: &RunEnd, style: Style) -> String {
         let _ = write!(text, "\n{}\n{scores}", style.paint("scores", Paint::Bold));
     }
     let _ = write!(text, "\n{}", facts(&end.summary, style));
-    let _ = write!(text, "\n{}\n{}", style.paint(&end.folder.display().to_string(), Paint::Bold), files(&end.folder, style));
+    let _ = write!(
+        text,
+        "\n{}\n{}",
+        style.paint(&end.folder.display().to_string(), Paint::Bold),
+        files(&end.folder, style)
+    );
     text
 }
 
@@ -94,7 +99,8 @@ fn facts(summary: &Summary, style: Style) -> String {
     let mut row = |name: &str, text: String| table.row([Cell::painted(name, Paint::Dim), text.into()]);
     let ended = format!("after {} steps, {} epochs", count(summary.steps), significant(summary.epochs));
     row("ended", format!("{ended}, by: {}", summary.stopped_by));
-    let speed = summary.examples_per_second.map_or(String::new(), |n| format!(", {} examples/s", count(n.round() as u64)));
+    let speed =
+        summary.examples_per_second.map_or(String::new(), |n| format!(", {} examples/s", count(n.round() as u64)));
     let time = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     row("time", format!("{}{speed}", duration(time)));
     if let Some(best) = &summary.best {
@@ -145,10 +151,17 @@ mod tests {
             epochs: 30.0,
             seconds: 1.5,
             stopped_by: "epochs".into(),
-            best: Some(BestSummary { metric: "validation.loss".into(), value: Some(0.07), step: 1200, epoch: 26.667, ..Default::default() }),
+            best: Some(BestSummary {
+                metric: "validation.loss".into(),
+                value: Some(0.07),
+                step: 1200,
+                epoch: 26.667,
+                ..Default::default()
+            }),
             ..Summary::default()
         };
-        let rows = vec![layers::tests::row("0", Finding::Vanishing, 1e-6), layers::tests::row("2", Finding::Healthy, 1.0)];
+        let rows =
+            vec![layers::tests::row("0", Finding::Vanishing, 1e-6), layers::tests::row("2", Finding::Healthy, 1.0)];
         let end = RunEnd { summary, folder: folder.path().into(), layers: rows, test: None };
         let text = text(&end, Style::PLAIN);
         assert!(text.contains("vanishing signal in layer 0 (linear)"), "{text}");

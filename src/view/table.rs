@@ -118,8 +118,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_no_line_ends_in_spaces() {
-        let expected =
-            "  layer       ‖g‖  verdict\n  0       1.23e-5  vanishing\n  output      0.5\n";
+        let expected = "  layer       ‖g‖  verdict\n  0       1.23e-5  vanishing\n  output      0.5\n";
         assert_eq!(table().render(Style::PLAIN), expected);
     }
 
