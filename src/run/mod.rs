@@ -9,7 +9,7 @@
 //! | `environment.json` | where it ran: device and why, system, seed, command |
 //! | `steps.jsonl` | the step record |
 //! | `steps.schema.json` | what its columns are: name, meaning, definition, the names of layers or tensors |
-//! | `flight.jsonl` | the last steps, whole, if something happened |
+//! | `flight.jsonl` | the last steps, whole, and why they were written |
 //! | `model.safetensors` | the weights, named as in `torch.nn.Sequential` |
 //! | `summary.json` | how it ended |
 //!
