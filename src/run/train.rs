@@ -358,7 +358,7 @@ impl Run<'_> {
                 return Ok(Stop::Patience);
             }
             if done {
-                let by_epochs = self.config.train.epochs as u64 * self.info.steps_per_epoch;
+                let by_epochs = self.config.train.epochs * self.info.steps_per_epoch;
                 return Ok(if self.info.steps_total < by_epochs { Stop::MaxSteps } else { Stop::Epochs });
             }
             if late {
@@ -372,6 +372,7 @@ impl Run<'_> {
         let mut wait = wait;
         while let Some(step) = trainer.collect(wait)? {
             wait = false;
+            // The trainer counts from 0, people and records from 1.
             progress.record.push(step.step + 1, step.epoch, step.examples, step.values.flat())?;
             progress.observer.step(step);
             progress.last.clone_from(step);
@@ -440,7 +441,6 @@ impl Run<'_> {
                 value: Some(best.loss),
                 step: best.step,
                 epoch: best.epoch,
-                ..Default::default()
             }),
             steps: report.steps,
             epochs: last.epoch,

@@ -99,11 +99,7 @@ impl Trainer {
         let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
             Some(objective) => objective,
-            None => Objective::Standard(LossSpec::resolve(
-                &config.loss.kind,
-                target_spec(train.target_kind()),
-                model.output,
-            )?),
+            None => standard_objective(config, &train, model.output)?,
         };
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
@@ -133,11 +129,7 @@ impl Trainer {
         let per_epoch = batching.batches_per_epoch() as u64;
         let total = total_steps(config, per_epoch);
         let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
-        let single = info.precision == "f32";
-        let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
-        let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
-        let tensor_layers = blueprint.tensor_layers.clone();
-        let reader = Reader::new(blueprint.layout.clone(), single, widths, lens, tensor_layers);
+        let reader = reader(&blueprint, info.precision == "f32");
         let source: Arc<dyn RowSource> = train;
         let feed = if resident {
             let staged = Staged::new(source.as_ref(), &schedule);
@@ -368,6 +360,18 @@ fn batching(config: &Config, examples: usize) -> Result<Batching> {
     Ok(Batching { examples, batch, micro, shuffle, drop_last: train.drop_last, reduction, seed: train.seed })
 }
 
+/// The loss that the config asks for.
+fn standard_objective(config: &Config, train: &Dataset, outputs: usize) -> Result<Objective> {
+    LossSpec::resolve(&config.loss.kind, target_spec(train.target_kind()), outputs).map(Objective::Standard)
+}
+
+/// What reads the tables of these plans.
+fn reader(blueprint: &Blueprint, single_precision: bool) -> Reader {
+    let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
+    let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    Reader::new(blueprint.layout.clone(), single_precision, widths, lens, blueprint.tensor_layers.clone())
+}
+
 fn target_spec(kind: TargetKind) -> TargetSpec {
     match kind {
         TargetKind::Classes(classes) => TargetSpec::Classes(classes),
@@ -408,7 +412,7 @@ fn class_weights(config: &Config, train: &Dataset) -> Result<Option<Vec<f64>>> {
 
 /// Steps until training ends, where a config bounds them.
 pub(super) fn total_steps(config: &Config, per_epoch: u64) -> u64 {
-    let by_epochs = (config.train.epochs as u64).saturating_mul(per_epoch);
+    let by_epochs = config.train.epochs.saturating_mul(per_epoch);
     config.train.max_steps.map_or(by_epochs, |max| max.min(by_epochs))
 }
 
