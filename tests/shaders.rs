@@ -213,7 +213,7 @@ fn corrupted_dispatches_are_found() {
     assert!(corrupt(|d| d.binds.push(Bind::In(1))).contains("bindings"));
     assert!(corrupt(|d| d.binds.reverse()).contains("access"));
     assert!(corrupt(|d| d.params.swap(0, 1)).contains("parameters"));
-    assert!(corrupt(|d| drop(d.params.pop())).contains("parameters"));
+    assert!(corrupt(|d| _ = d.params.pop()).contains("parameters"));
     assert!(corrupt(|d| d.params[0].1 = Scalar::F32(3.0)).contains("parameters"));
     assert!(corrupt(|d| d.workgroups[0] = 65_536).contains("workgroups"));
     assert!(corrupt(|d| d.shader.entry = "drop_out").contains("entry points"));
