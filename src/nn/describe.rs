@@ -49,7 +49,7 @@ impl LayerInfo {
 pub struct Param {
     /// The name, as `torch.nn.Sequential` has it: `0.weight`.
     pub name: String,
-    /// The shape: a linear layer's weight is [outputs, inputs], its bias [outputs].
+    /// The shape: a linear layer's weight is [outputs, inputs], its bias `[outputs]`.
     pub shape: Shape,
     /// How it starts.
     pub init: Init,
@@ -143,7 +143,7 @@ impl Description {
         Ok(())
     }
 
-    /// Scale and shift of a layer normalization: ones and zeros, [features] each.
+    /// Scale and shift of a layer normalization: ones and zeros, `[features]` each.
     fn push_affine(&mut self, features: usize) {
         let index = self.layers.len();
         for (word, init) in [("weight", Init::Ones), ("bias", Init::Zeros)] {

@@ -16,7 +16,7 @@ pub enum TargetSpec {
 /// The targets of a batch in a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetValues {
-    /// Class labels [n].
+    /// Class labels `[n]`.
     Index(ValueId),
     /// Real numbers [n, width].
     Real(ValueId),
@@ -110,7 +110,7 @@ impl LossSpec {
         }
     }
 
-    /// The loss of each example, [n], of outputs [n, c]. Elementwise losses are averaged over the outputs where the batch
+    /// The loss of each example, `[n]`, of outputs [n, c]. Elementwise losses are averaged over the outputs where the batch
     /// is averaged, so that the whole is PyTorch's mean over all elements, and summed where it is summed.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ fn numbers(g: &mut Graph, targets: TargetValues, shape: Shape) -> Result<ValueId
     }
 }
 
-/// The loss of a batch, a scalar: Σ wᵢ ℓᵢ for losses [n] and weights [n]. Whatever the batch's sum is divided by is in the
+/// The loss of a batch, a scalar: Σ wᵢ ℓᵢ for losses `[n]` and weights `[n]`. Whatever the batch's sum is divided by is in the
 /// weights already, and rows that are padding have weight 0.
 pub fn total(g: &mut Graph, per_example: ValueId, weights: ValueId) -> Result<ValueId> {
     let weighted = g.mul(per_example, weights)?;

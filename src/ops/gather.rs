@@ -5,11 +5,11 @@ use crate::base::{DType, Error, Real, Result, Shape, Type};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, Shader, ValueId};
 use crate::{answers, kernel};
 
-/// `y[i, :] = x[index[i], :]`, overwritten. Inputs: x [n, d], index [m]; output [m, d].
+/// `y[i, :] = x[index[i], :]`, overwritten. Inputs: x [n, d], index `[m]`; output [m, d].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatherRows;
 
-/// `y[r, :] = Σ x[i, :]` over the i with `index[i] = r`, in the order of i; overwritten. Inputs: x [m, d], index [m];
+/// `y[r, :] = Σ x[i, :]` over the i with `index[i] = r`, in the order of i; overwritten. Inputs: x [m, d], index `[m]`;
 /// output [rows, d].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScatterAddRows {
@@ -17,7 +17,7 @@ pub struct ScatterAddRows {
     pub rows: usize,
 }
 
-/// `y[i, c] = 1` where `index[i] = c`, else 0; overwritten. Input: index [n]; output [n, classes].
+/// `y[i, c] = 1` where `index[i] = c`, else 0; overwritten. Input: index `[n]`; output [n, classes].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneHot {
     /// How many classes.
@@ -159,12 +159,12 @@ impl OneHot {
 
 /// Rows by index.
 impl Graph {
-    /// The rows of `x` [n, d] that `index` [m] names: [m, d].
+    /// The rows of `x` [n, d] that `index` `[m]` names: [m, d].
     pub fn gather_rows(&mut self, x: ValueId, index: ValueId) -> Result<ValueId> {
         self.apply(GatherRows, &[x, index])
     }
 
-    /// One-hot rows [n, classes] of `index` [n].
+    /// One-hot rows [n, classes] of `index` `[n]`.
     pub fn one_hot(&mut self, index: ValueId, classes: usize) -> Result<ValueId> {
         self.apply(OneHot { classes }, &[index])
     }

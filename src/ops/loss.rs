@@ -8,14 +8,14 @@ use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, V
 use crate::{answers, kernel};
 
 /// `ℓᵢ = −Σ_c q_ic ln softmax(zᵢ)_c` with q = (1 − ε)·one-hot + ε/classes (Szegedy et al. 2016), overwritten.
-/// Inputs: logits [n, c], targets [n] of indices below c; output [n].
+/// Inputs: logits [n, c], targets `[n]` of indices below c; output `[n]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropy {
     /// Label smoothing ε in [0, 1].
     pub smoothing: f64,
 }
 
-/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten. Inputs: logits [n, c], targets [n], dℓ [n]; output [n, c].
+/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten. Inputs: logits [n, c], targets `[n]`, dℓ `[n]`; output [n, c].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// Label smoothing ε in [0, 1].
@@ -166,7 +166,7 @@ impl SoftmaxCrossEntropyGrad {
 
 /// Losses of each example.
 impl Graph {
-    /// Softmax cross-entropy of logits [n, c] and class indices [n]: [n]. See [`SoftmaxCrossEntropy`].
+    /// Softmax cross-entropy of logits [n, c] and class indices [n]: `[n]`. See [`SoftmaxCrossEntropy`].
     pub fn softmax_cross_entropy(&mut self, logits: ValueId, targets: ValueId, smoothing: f64) -> Result<ValueId> {
         self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
     }

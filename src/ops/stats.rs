@@ -27,7 +27,7 @@ pub enum Tap {
     Signal,
 }
 
-/// Records of the rows of a value, one for each group of rows; overwritten. Inputs: x [n, …], weights [n]; output
+/// Records of the rows of a value, one for each group of rows; overwritten. Inputs: x [n, …], weights `[n]`; output
 /// [groups, 8].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapStats {
@@ -119,7 +119,7 @@ impl Op for TapStats {
     }
 }
 
-/// Records of the chunks of a gradient arena; overwritten. Inputs: gradients [chunks·1024], lengths [chunks] (how many
+/// Records of the chunks of a gradient arena; overwritten. Inputs: gradients [chunks·1024], lengths `[chunks]` (how many
 /// elements of each chunk are a tensor's); output [chunks, 8]. Made where the norm is needed before the update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChunkStats {
@@ -203,7 +203,7 @@ impl Op for ChunkStats {
 }
 
 /// The clip factor from the records of all chunks: `min(1, c / (‖g‖ + 1e-6))`, as `torch.nn.utils.clip_grad_norm_`; and
-/// the halt flag, which a non-finite gradient sets for good. Inputs: records [n, 8], control [4] in place; output control.
+/// the halt flag, which a non-finite gradient sets for good. Inputs: records [n, 8], control `[4]` in place; output control.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipFactor {
     /// The largest norm c that passes unchanged; `None` computes norm and flag alone.
@@ -263,7 +263,7 @@ impl Op for ClipFactor {
 }
 
 /// Records folded by segments into the rows of a table. Inputs: records [n, 8], segments [rows, 2] (first record, one past
-/// the last), table [rows, 8] in place, control [4] in place, and, if `loss`, the loss [] of this micro-batch, which is
+/// the last), table [rows, 8] in place, control `[4]` in place, and, if `loss`, the loss [] of this micro-batch, which is
 /// added to field `SUM` of the last row (field `NON_FINITE` counts losses that are not finite). Outputs: table, control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {

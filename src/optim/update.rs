@@ -79,7 +79,7 @@ pub struct UpdateGraph {
 /// The update of all parameters.
 ///
 /// For each part p of the arena it reads the shared buffers `{gradients}.p`, `lengths.p` (see [`lengths`]) and updates
-/// `params.p` and `state.k.p` in place. `control` [4] holds clip factor, halt flag and norm, see [`crate::ops::stats`].
+/// `params.p` and `state.k.p` in place. `control` `[4]` holds clip factor, halt flag and norm, see [`crate::ops::stats`].
 /// With `clip_value`, gradient elements are confined to ± that, as `torch.nn.utils.clip_grad_value_`; with `clip_norm`, the
 /// gradient of all parts is then scaled down to that norm, as `clip_grad_norm_`.
 ///

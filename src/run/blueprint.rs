@@ -13,7 +13,7 @@ use crate::optim::update_graph;
 use crate::plan::{Arena, Place, Plan, compile};
 use crate::probe::Layout;
 
-/// A loss of the user's: from the model's output [n, …] and the targets to the loss of each example [n].
+/// A loss of the user's: from the model's output [n, …] and the targets to the loss of each example `[n]`.
 pub type CustomLoss = dyn Fn(&mut Graph, ValueId, &TargetValues) -> Result<ValueId> + Send + Sync;
 
 /// The loss that a run minimizes.
@@ -357,7 +357,7 @@ fn accumulate(arena: &Arena) -> Result<Plan> {
     compile("accumulate", &g, &[])
 }
 
-/// Outputs [rows, outputs] and unweighted losses [rows] of an evaluation batch.
+/// Outputs [rows, outputs] and unweighted losses `[rows]` of an evaluation batch.
 fn evaluate(request: &Request<'_>, arena: &Arena) -> Result<Plan> {
     let rows = request.evaluation_rows;
     let mut g = Graph::new();

@@ -43,7 +43,7 @@ fn named(path: &str, code: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (at, root) in roots.chain(climbs) {
         let rest = &code[at + root.len()..];
-        let line = line_of(code, at);
+        let line = line_of(code, at + root.len());
         match rest.strip_prefix('{') {
             None => found.push((first_word(rest), line)),
             Some(list) => found.extend(list_heads(list).into_iter().map(|name| (name, line))),

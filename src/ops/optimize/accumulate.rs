@@ -8,8 +8,8 @@ use crate::{answers, kernel};
 /// Elements that one thread takes at a time.
 const PART: usize = 16 * 1024;
 
-/// `sum = g` for the first micro-batch of a logical batch, `sum += g` for the others. Inputs: sum [len] in place,
-/// g [len]; output sum.
+/// `sum = g` for the first micro-batch of a logical batch, `sum += g` for the others. Inputs: sum `[len]` in place,
+/// g `[len]`; output sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accumulate;
 

@@ -18,8 +18,8 @@ use crate::base::{DType, Error, Result, Shape, Type};
 use crate::graph::{GpuWork, Op};
 use crate::{answers, kernel};
 
-/// One update of one arena part. Inputs: parameters [len] in place, gradients [len], control [4], lengths [chunks], then
-/// the rule's states [len] in place. Outputs: parameters, states, and, if it measures, records [chunks, 8].
+/// One update of one arena part. Inputs: parameters `[len]` in place, gradients `[len]`, control `[4]`, lengths `[chunks]`, then
+/// the rule's states `[len]` in place. Outputs: parameters, states, and, if it measures, records [chunks, 8].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
     /// What an update does to an element.
