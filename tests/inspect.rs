@@ -1,4 +1,4 @@
-//! `steepest inspect` against PyTorch (goldens/inspect.py), and its check of gradients.
+//! `steepest inspect` against PyTorch (goldens/inspections.py), and its check of gradients.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const CASES: [(&str, &str, f64); 5] = [
 ];
 
 fn goldens() -> Vec<NamedTensor> {
-    read_tensors(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/inspect.safetensors")).unwrap()
+    read_tensors(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/inspections.safetensors")).unwrap()
 }
 
 /// The tensors of a case under `what`, without that prefix.

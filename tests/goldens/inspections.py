@@ -1,7 +1,7 @@
 """Loss, logits and gradients of small networks on digits, from PyTorch in f64, for tests/inspect.rs.
 
     pip install torch numpy safetensors
-    python tests/goldens/inspect.py
+    python tests/goldens/inspections.py
 
 Weights are drawn in f64, with a fixed seed, and are in the file under `<case>/weights/…`. Rows 3 to 9 of the training part
 of data/digits are taken. Norms of single examples' gradients come from a backward pass for each example.
