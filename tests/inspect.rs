@@ -114,7 +114,10 @@ fn the_command_writes_a_file_and_a_summary() {
     let done = steepest(&config, &weights, &out, &["--rows", "3..10", "--check", "4"]);
     let text = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
-    assert!(text.contains("7 rows of the train part") && text.contains("2.z_grad") && text.contains("worst: "), "{text}");
+    assert!(
+        text.contains("7 rows of the train part") && text.contains("2.z_grad") && text.contains("worst: "),
+        "{text}"
+    );
     let done = steepest(&config, &weights, &out, &["--rows", "0..2", "--part", "test", "--check", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((&json["part"], &json["check"]["passes"]), (&"test".into(), &true.into()));

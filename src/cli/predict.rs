@@ -62,8 +62,8 @@ fn lines(prediction: &Prediction, preprocessing: &Preprocessing) -> Vec<Vec<Stri
         Prediction::Classes { classes, count, probabilities } => {
             let shown = if probabilities.is_some() { *count } else { 0 };
             let names = (0..shown).map(|class| format!("probability {}", class_name(class, preprocessing)));
-            let head = std::iter::once("class".to_owned()).chain(names).collect();
-            let line = |(row, class): (usize, &Option<usize>)| {
+            let head: Vec<String> = std::iter::once("class".to_owned()).chain(names).collect();
+            let line = |(row, class): (usize, &Option<usize>)| -> Vec<String> {
                 let name = class.map_or(String::new(), |class| class_name(class, preprocessing));
                 let shares = probabilities.as_ref().map_or(&[][..], |all| &all[row * count..][..*count]);
                 std::iter::once(name).chain(shares.iter().map(f64::to_string)).collect()
@@ -71,7 +71,7 @@ fn lines(prediction: &Prediction, preprocessing: &Preprocessing) -> Vec<Vec<Stri
             std::iter::once(head).chain(classes.iter().enumerate().map(line)).collect()
         }
         Prediction::Values { width, values } => {
-            let rows = values.chunks_exact(*width).map(|row| row.iter().map(f64::to_string).collect());
+            let rows = values.chunks_exact(*width).map(|row| row.iter().map(f64::to_string).collect::<Vec<_>>());
             std::iter::once(value_names(*width, preprocessing)).chain(rows).collect()
         }
     }

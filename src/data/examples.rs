@@ -1,7 +1,7 @@
 //! New examples with their targets, to judge a model by.
 
 use super::idx::labelled;
-use super::{Dataset, Idx, IdxPair, NpyPair, NpySource, NpzSource, Preprocessing, Targets, TargetKind, Task};
+use super::{Dataset, Idx, IdxPair, NpyPair, NpySource, NpzSource, Preprocessing, TargetKind, Targets, Task};
 use crate::base::{Error, Result};
 use std::path::{Path, PathBuf};
 

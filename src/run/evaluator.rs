@@ -12,10 +12,10 @@ use crate::graph::{Graph, StepScalars, ValueId};
 use crate::nn::{Description, Mode, TargetValues};
 use crate::plan::{Arena, Place, Plan, compile};
 
-/// Rows of an evaluation batch at most.
-const ROWS_MAX: usize = 512;
+/// Rows of an evaluation batch at most: a multiple of 64, so that every buffer can be bound anywhere.
+pub(super) const ROWS_MAX: usize = 512;
 
-/// Rows of an evaluation batch for data of this many rows: a multiple of 64, so that every buffer can be bound anywhere.
+/// Rows of an evaluation batch for data of this many rows, a multiple of 64 too.
 pub(super) fn evaluation_rows(examples: usize) -> usize {
     examples.next_multiple_of(64).min(ROWS_MAX)
 }

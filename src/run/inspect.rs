@@ -5,10 +5,12 @@
 
 use super::evaluator::{replay, target_inputs, upload};
 use super::objective::Objective;
-use super::tensors::{HostTensor, arena_of, arena_place, param_places, read, read_arena, read_params, write, write_params};
+use super::tensors::{
+    HostTensor, arena_of, arena_place, param_places, read, read_arena, read_params, write, write_params,
+};
 use super::train::named;
 use super::weights::{NamedTensor, TensorData, write_tensors};
-use super::{Device, load, names};
+use super::{Device, load};
 use crate::autodiff;
 use crate::base::{Error, Result, Shape, Threads, Type};
 use crate::config::{Config, Reduction};
@@ -110,8 +112,8 @@ struct Names {
 }
 
 impl Names {
-    fn new(prefix: &str) -> Self {
-        let name = |what: &str| format!("{prefix}.{what}");
+    fn new(rows: usize) -> Self {
+        let name = |what: &str| format!("inspect{rows}.{what}");
         Self {
             x: name("x"),
             labels: name("labels"),
@@ -199,8 +201,8 @@ impl Inspector {
     pub fn inspect(&mut self, rows: Range<usize>) -> Result<Inspection> {
         let rows = self.rows(rows)?;
         self.within(|this| {
-            let all = this.load("inspect", rows.len())?;
-            let single = this.load("example", 1)?;
+            let all = this.load(rows.len())?;
+            let single = this.load(1)?;
             write_params(this.executor.as_mut(), &this.arena, &this.params)?;
             let mut inspection = this.all(&all, &rows)?;
             for &row in &rows {
@@ -215,7 +217,8 @@ impl Inspector {
     /// The rows, checked.
     fn rows(&self, rows: Range<usize>) -> Result<Vec<u32>> {
         if rows.is_empty() || rows.end > self.data.len() {
-            let message = format!("{}..{} of {}, which has {} rows", rows.start, rows.end, self.data.name(), self.data.len());
+            let message =
+                format!("{}..{} of {}, which has {} rows", rows.start, rows.end, self.data.name(), self.data.len());
             return Err(Error::input("rows", message).help("the first row is 0, and the end is excluded"));
         }
         Ok(rows.map(|row| row as u32).collect())
@@ -229,8 +232,8 @@ impl Inspector {
     }
 
     /// Makes and loads the plan over `rows` rows.
-    fn load(&mut self, prefix: &str, rows: usize) -> Result<RowsPlan> {
-        let mut names = Names::new(prefix);
+    fn load(&mut self, rows: usize) -> Result<RowsPlan> {
+        let mut names = Names::new(rows);
         let (plan, z) = self.plan(&mut names, rows)?;
         Ok(RowsPlan { plan: self.executor.load(&plan)?, names, z, rows })
     }
@@ -306,30 +309,31 @@ impl Inspector {
     ) -> Result<T> {
         let rows = self.rows(rows)?;
         self.within(|this| {
-            let plan = this.forward(rows.len())?;
+            let names = Names::new(rows.len());
+            let plan = this.forward(&names, rows.len())?;
             write_params(this.executor.as_mut(), &this.arena, &this.params)?;
-            upload(this.executor.as_mut(), &this.data, &rows, ["forward.x", "forward.labels", "forward.values"])?;
+            upload(this.executor.as_mut(), &this.data, &rows, [&names.x, &names.labels, &names.values])?;
             let (executor, arena) = (this.executor.as_mut(), &this.arena);
             f(&mut |tensor, element, value| {
                 let place = &arena.tensors[tensor];
-                let buffer = Arena::buffer(names::PARAMS, place.part);
+                let buffer = Arena::buffer(super::names::PARAMS, place.part);
                 write(executor, &buffer, place.offset + element, Host::F64(&[value]))?;
                 replay(executor, plan, rows.len())?;
-                let losses = read(executor, "forward.losses", 0, rows.len())?;
+                let losses = read(executor, &names.losses, 0, rows.len())?;
                 Ok(losses.iter().sum::<f64>() / rows.len() as f64)
             })
         })
     }
 
     /// The losses alone: no gradient is computed.
-    fn forward(&mut self, rows: usize) -> Result<PlanId> {
+    fn forward(&mut self, names: &Names, rows: usize) -> Result<PlanId> {
         let mut g = Graph::new();
-        let x = g.input("forward.x", Type::real([rows, self.model.input]))?;
-        let targets = target_inputs(&mut g, self.data.target_kind(), rows, "forward.labels", "forward.values")?;
+        let x = g.input(&names.x, Type::real([rows, self.model.input]))?;
+        let targets = target_inputs(&mut g, self.data.target_kind(), rows, &names.labels, &names.values)?;
         let built = self.model.build(&mut g, x, Mode::Evaluate)?;
         let losses = self.objective.per_example(&mut g, built.output, &targets, self.reduction)?;
         let mut places = param_places(&g, &self.arena);
-        places.push((losses, Place::whole("forward.losses", g.ty(losses))));
+        places.push((losses, Place::whole(&names.losses, g.ty(losses))));
         self.executor.load(&compile("forward", &g, &places)?)
     }
 }

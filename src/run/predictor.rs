@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::evaluate::Evaluation;
-use super::evaluator::{EvaluationRequest, Evaluator, Outputs, evaluation_plan, evaluation_rows};
+use super::evaluator::{EvaluationRequest, Evaluator, Outputs, ROWS_MAX, evaluation_plan};
 use super::objective::{Objective, loss_spec};
 use super::saved::SavedModel;
 use super::tensors::{arena_of, write_params};
@@ -55,16 +55,11 @@ impl Predictor {
         let (config, targets) = (&saved.config, saved.preprocessing.targets);
         let model = saved.describe()?;
         let loss = loss_spec(config, targets, model.output)?;
-        let rows = evaluation_rows(usize::MAX / 64);
+        let rows = ROWS_MAX;
         let arena = arena_of(&model, executor.info().binding_len_max)?;
         let objective = Objective::Standard(loss);
-        let request = EvaluationRequest {
-            model: &model,
-            objective: &objective,
-            reduction: config.loss.reduction,
-            targets,
-            rows,
-        };
+        let request =
+            EvaluationRequest { model: &model, objective: &objective, reduction: config.loss.reduction, targets, rows };
         let plan = evaluation_plan(&request, &arena)?;
         let evaluator = Evaluator::load(executor.as_mut(), &plan, rows, model.output)?;
         write_params(executor.as_mut(), &arena, &saved.params)?;
