@@ -69,7 +69,8 @@ Examples:
 const INSPECT: &str = "\
 Examples:
   steepest inspect net.toml --weights model.safetensors --rows 0..32 --out gradients.safetensors
-  steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check";
+  steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check
+  steepest inspect runs/digits --weights runs/digits/model.safetensors --rows 0..8 --part test --out g.safetensors";
 
 const PLAN: &str = "\
 Examples:
@@ -176,6 +177,14 @@ pub struct PredictArgs {
     pub device: DeviceArgs,
 }
 
+/// A part of the data.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub enum DataPart {
+    Train,
+    Validation,
+    Test,
+}
+
 #[derive(Args, Debug)]
 pub struct InspectArgs {
     /// The settings, a TOML file or the folder of a run
@@ -187,17 +196,21 @@ pub struct InspectArgs {
     /// The weights at which gradients are taken, a safetensors file
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
-    /// Which rows of the training part, from 0, the last one excluded
+    /// Which rows of the part, from 0, the last one excluded
     #[arg(long, value_name = "A..B", value_parser = rows)]
     pub rows: std::ops::Range<usize>,
+    /// Which part of the data
+    #[arg(long, value_enum, default_value_t = DataPart::Train)]
+    pub part: DataPart,
     /// Where the gradients go, a safetensors file
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    /// Compare with central differences in double precision
-    #[arg(long)]
-    pub check: bool,
+    /// Compute on this device, in the precision of the config; in double precision on the CPU if not given
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Compare with central differences in double precision, N entries of each tensor; exit code 1 if they do not agree
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16")]
+    pub check: Option<usize>,
     /// Write what was found as JSON to standard output
     #[arg(long)]
     pub json: bool,

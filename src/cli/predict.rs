@@ -1,5 +1,128 @@
+//! `steepest predict`.
+
 use super::args::PredictArgs;
+use super::{print, settings};
 use crate::base::{Error, Result};
-pub fn run(_: &PredictArgs) -> Result<()> {
-    Err(Error::failure("predict", "later"))
+use crate::data::Preprocessing;
+use crate::run::folder::write_atomic;
+use crate::run::{self, Prediction, Predictor, SavedModel};
+use crate::view::evaluation::csv_text;
+use crate::view::number::{percent, significant};
+use crate::view::style::{Paint, Style};
+use crate::view::table::{Align, Cell, Table};
+use npyz::WriterBuilder;
+use std::path::Path;
+
+/// What a predictions file is.
+enum Format {
+    Csv,
+    Npy,
+}
+
+/// Predicts the targets of the examples in a file.
+pub fn run(args: &PredictArgs) -> Result<()> {
+    let out = args.out.as_deref().map(|path| format_of(path).map(|format| (path, format))).transpose()?;
+    let mut saved = SavedModel::open_with(&args.run, args.weights.as_deref())?;
+    settings::set_device(&mut saved.config, &args.device)?;
+    let x = saved.preprocessing.read_inputs(&args.data)?;
+    let device = run::open_device(&saved.config)?;
+    let prediction = Predictor::new(&saved, device)?.predict(x)?;
+    let preprocessing = &saved.preprocessing;
+    match out {
+        Some((path, Format::Csv)) => write_atomic(path, &csv_text(&lines(&prediction, preprocessing))?),
+        Some((path, Format::Npy)) => write_atomic(path, &npy(path, &prediction)?),
+        None => print(&table(&prediction, preprocessing, Style::of(&std::io::stdout()))),
+    }
+}
+
+fn format_of(path: &Path) -> Result<Format> {
+    match path.extension().and_then(|end| end.to_str()) {
+        Some("csv") => Ok(Format::Csv),
+        Some("npy") => Ok(Format::Npy),
+        _ => Err(Error::input(path.display(), "the name of a file of predictions ends in .csv or .npy")),
+    }
+}
+
+fn class_name(class: usize, preprocessing: &Preprocessing) -> String {
+    preprocessing.class_names.as_ref().map_or_else(|| class.to_string(), |names| names[class].clone())
+}
+
+/// The names of predicted values: the column that was the target, where the data was a table.
+fn value_names(width: usize, preprocessing: &Preprocessing) -> Vec<String> {
+    match (&preprocessing.columns, width) {
+        (Some(columns), 1) => vec![columns.target.name.clone()],
+        (_, 1) => vec!["value".into()],
+        _ => (0..width).map(|i| format!("value {i}")).collect(),
+    }
+}
+
+/// A line of headings, and one for each example: the class and all probabilities, or the values, with all digits.
+fn lines(prediction: &Prediction, preprocessing: &Preprocessing) -> Vec<Vec<String>> {
+    match prediction {
+        Prediction::Classes { classes, count, probabilities } => {
+            let shown = if probabilities.is_some() { *count } else { 0 };
+            let names = (0..shown).map(|class| format!("probability {}", class_name(class, preprocessing)));
+            let head: Vec<String> = std::iter::once("class".to_owned()).chain(names).collect();
+            let line = |(row, class): (usize, &Option<usize>)| -> Vec<String> {
+                let name = class.map_or(String::new(), |class| class_name(class, preprocessing));
+                let shares = probabilities.as_ref().map_or(&[][..], |all| &all[row * count..][..*count]);
+                std::iter::once(name).chain(shares.iter().map(f64::to_string)).collect()
+            };
+            std::iter::once(head).chain(classes.iter().enumerate().map(line)).collect()
+        }
+        Prediction::Values { width, values } => {
+            let rows = values.chunks_exact(*width).map(|row| row.iter().map(f64::to_string).collect::<Vec<_>>());
+            std::iter::once(value_names(*width, preprocessing)).chain(rows).collect()
+        }
+    }
+}
+
+/// A line for each example: its class and how probable that is, or its values.
+fn table(prediction: &Prediction, preprocessing: &Preprocessing, style: Style) -> String {
+    let row_cell = |row: usize| Cell::painted(row.to_string(), Paint::Dim);
+    let mut table;
+    match prediction {
+        Prediction::Classes { classes, count, probabilities } => {
+            let share = if probabilities.is_some() { "probability" } else { "" };
+            table = Table::new([("row", Align::Right), ("class", Align::Left), (share, Align::Right)]);
+            for (row, class) in classes.iter().enumerate() {
+                let name = class.map_or("undecided".into(), |class| class_name(class, preprocessing));
+                let share = probabilities.as_ref().zip(*class).map(|(all, class)| percent(all[row * count + class]));
+                table.row([row_cell(row), name.into(), share.unwrap_or_default().into()]);
+            }
+        }
+        Prediction::Values { width, values } => {
+            let names = value_names(*width, preprocessing).into_iter().map(|name| (name, Align::Right));
+            table = Table::new(std::iter::once(("row".to_owned(), Align::Right)).chain(names));
+            for (row, values) in values.chunks_exact(*width).enumerate() {
+                let values = values.iter().map(|&value| significant(value).into());
+                table.row(std::iter::once(row_cell(row)).chain(values));
+            }
+        }
+    }
+    table.render(style)
+}
+
+/// An npy file of doubles: probabilities [rows, classes], or values [rows, width]. A classifier without probabilities gives
+/// its classes [rows, 1], −1 where it has none.
+fn npy(path: &Path, prediction: &Prediction) -> Result<Vec<u8>> {
+    let decided;
+    let (width, values) = match prediction {
+        Prediction::Classes { count, probabilities: Some(shares), .. } => (*count, shares),
+        Prediction::Classes { classes, .. } => {
+            decided = classes.iter().map(|class| class.map_or(-1.0, |class| class as f64)).collect();
+            (1, &decided)
+        }
+        Prediction::Values { width, values } => (*width, values),
+    };
+    let shape = [(values.len() / width) as u64, width as u64];
+    let mut bytes = Vec::new();
+    let mut write = || -> std::io::Result<()> {
+        let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
+        let mut writer = options.writer(&mut bytes).begin_nd()?;
+        writer.extend(values.iter().copied())?;
+        writer.finish()
+    };
+    write().map_err(|error| Error::failure(path.display(), error))?;
+    Ok(bytes)
 }

@@ -186,7 +186,7 @@ impl IdxPair {
     ///
     /// # Errors
     /// Only one of the two is there; `Ok(None)` if neither is.
-    fn find(folder: &Path, part: &str) -> Result<Option<Self>> {
+    pub(super) fn find(folder: &Path, part: &str) -> Result<Option<Self>> {
         let find = |what: &str, ranks: &[u8]| {
             let names =
                 ranks.iter().flat_map(|rank| ["-", "."].map(|dot| format!("{part}-{what}{dot}idx{rank}-ubyte")));

@@ -10,6 +10,7 @@ mod bytes;
 mod csv;
 mod dataset;
 mod digits;
+mod examples;
 mod idx;
 mod linear;
 mod loader;

@@ -83,6 +83,19 @@ impl NpzSource {
     }
 }
 
+impl NpyPair {
+    /// Features with their targets beside them: those of `train_x.npy` are in `train_y.npy`, as the last `x` of the stem
+    /// becomes `y`; without an `x`, `-y` is added.
+    pub fn beside(x: &Path) -> Self {
+        let stem = x.file_stem().unwrap_or_default().to_string_lossy();
+        let name = match stem.rfind('x') {
+            Some(at) => format!("{}y{}", &stem[..at], &stem[at + 1..]),
+            None => format!("{stem}-y"),
+        };
+        Self { x: x.to_owned(), y: x.with_file_name(format!("{name}.npy")) }
+    }
+}
+
 impl NpySource {
     /// Two files, of the features and of the targets.
     pub fn new(x: impl Into<PathBuf>, y: impl Into<PathBuf>) -> Self {
@@ -290,6 +303,13 @@ mod tests {
     }
 
     /// The fixtures hold i·12 + j·4 + k at [i, j, k] of shape [2, 3, 4]; `tests/data/arrays.py` wrote them with numpy.
+    #[test]
+    fn targets_lie_beside_their_features() {
+        for (x, y) in [("a/x.npy", "a/y.npy"), ("a/train_x.npy", "a/train_y.npy"), ("a/data.npy", "a/data-y.npy")] {
+            assert_eq!(NpyPair::beside(Path::new(x)).y, Path::new(y));
+        }
+    }
+
     #[test]
     fn both_orders_and_all_number_types_are_read() {
         let expected: Vec<f32> = (0..24).map(|v| v as f32).collect();

@@ -1,6 +1,6 @@
 //! What was done to the training data, kept with a trained model, to be done to new data.
 
-use super::{Columns, Dataset, Idx, Standardizer, npy};
+use super::{Columns, Dataset, Idx, Standardizer, TargetKind, npy};
 use crate::base::{Error, Result, is_finite_f32};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ pub struct Preprocessing {
     pub source: String,
     /// The shape of one example; its product is the number of features.
     pub sample_shape: Vec<usize>,
+    /// What the targets are.
+    pub targets: TargetKind,
     /// Raw values are divided by it.
     pub divisor: f32,
     /// The name of each class, where there are names.
@@ -32,6 +34,7 @@ impl Preprocessing {
         Self {
             source,
             sample_shape: train.sample_shape().to_vec(),
+            targets: train.targets().kind(),
             divisor: 1.0,
             class_names: train.class_names().map(<[String]>::to_vec),
             columns: None,

@@ -2,9 +2,11 @@
 
 use super::{Dataset, Targets};
 use crate::base::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// What the targets of a source of rows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TargetKind {
     /// A label for each row, below this number of classes.
     Classes(usize),

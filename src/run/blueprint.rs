@@ -1,28 +1,20 @@
 //! The plans of a run, made without a device: gradients of a micro-batch, their measurement, accumulation, update,
 //! evaluation. `steepest plan` prints it; a trainer loads it.
 
+use super::evaluator::{EvaluationRequest, evaluation_plan};
+use super::objective::Objective;
+use super::tensors::{arena_of, arena_place, param_places};
 use crate::autodiff;
-use crate::base::{Error, Result, Shape, Type};
+use crate::base::{Result, Shape, Type};
 use crate::config::{Optimizer, Reduction};
 use crate::data::TargetKind;
 use crate::graph::{Graph, ValueId};
-use crate::nn::{Built, Description, LossSpec, Mode, TargetValues, total};
+use crate::nn::{Built, Description, Mode, TargetValues, total};
 use crate::ops::record::RECORD;
 use crate::ops::stats::{CONTROL, Fold, Tap as TapKind, TapStats};
 use crate::optim::update_graph;
 use crate::plan::{Arena, Place, Plan, compile};
 use crate::probe::Layout;
-
-/// A loss of the user's: from the model's output [n, …] and the targets to the loss of each example `[n]`.
-pub type CustomLoss = dyn Fn(&mut Graph, ValueId, &TargetValues) -> Result<ValueId> + Send + Sync;
-
-/// The loss that a run minimizes.
-pub enum Objective {
-    /// One of the built-in losses.
-    Standard(LossSpec),
-    /// The user's.
-    Custom(Box<CustomLoss>),
-}
 
 /// What the plans of a run depend on.
 pub struct Request<'a> {
@@ -142,49 +134,13 @@ pub mod names {
     pub const SUMS: &str = "sums";
 }
 
-impl Objective {
-    fn per_example(
-        &self,
-        g: &mut Graph,
-        output: ValueId,
-        targets: &TargetValues,
-        reduction: Reduction,
-    ) -> Result<ValueId> {
-        g.set_scope("loss");
-        let loss = match self {
-            Self::Standard(spec) => spec.per_example(g, output, *targets, reduction)?,
-            Self::Custom(build) => build(g, output, targets)?,
-        };
-        let rows = g.shape(output).dim(0);
-        if g.shape(loss) != Shape::from([rows]) {
-            let message =
-                format!("a loss gives one number for each example, [{rows}]; this one gives {}", g.shape(loss));
-            return Err(Error::input("loss", message).help("sum or average over the outputs, not over the examples"));
-        }
-        Ok(loss)
-    }
-}
-
-/// Where each parameter lies in an arena called `kind`.
-fn arena_place(arena: &Arena, kind: &str, name: &str) -> Place {
-    let tensor = arena.find(name).expect("every parameter is in the arena");
-    let len = arena.parts[tensor.part];
-    Place { buffer: Arena::buffer(kind, tensor.part), offset: tensor.offset, len }
-}
-
-/// The places of the parameters that a graph names.
-fn param_places(graph: &Graph, arena: &Arena) -> Vec<(ValueId, Place)> {
-    graph.params().map(|(name, id)| (id, arena_place(arena, names::PARAMS, name))).collect()
-}
-
 impl Blueprint {
     /// Makes the plans.
     ///
     /// # Errors
     /// If shapes do not fit (the error names the layer), or an arena cannot be laid out.
     pub fn new(request: &Request<'_>) -> Result<Self> {
-        let params = request.model.params.iter().map(|param| (param.name.as_str(), param.shape));
-        let arena = Arena::new(params, request.part_len_max)?;
+        let arena = arena_of(request.model, request.part_len_max)?;
         let mut g = Graph::new();
         let (x, targets) = training_inputs(&mut g, request)?;
         let weights = g.input(names::WEIGHTS, Type::real([request.micro]))?;
@@ -231,12 +187,19 @@ impl Blueprint {
             sums,
             request.statistics.then(|| table(layout.params_row())).as_ref(),
         )?;
+        let evaluation = EvaluationRequest {
+            model: request.model,
+            objective: request.objective,
+            reduction: request.reduction,
+            targets: request.targets,
+            rows: request.evaluation_rows,
+        };
         Ok(Self {
             gradients: compile("gradients", &g, &places)?,
             measure: measure(&layout, table(0))?,
             accumulate: request.accumulates.then(|| accumulate(&arena)).transpose()?,
             update: compile("update", &update.graph, &update.places)?,
-            evaluate: evaluate(request, &arena)?,
+            evaluate: evaluation_plan(&evaluation, &arena)?,
             graph: g,
             arena,
             layout,
@@ -355,21 +318,4 @@ fn accumulate(arena: &Arena) -> Result<Plan> {
         g.apply(crate::ops::optimize::Accumulate, &[sums, gradients])?;
     }
     compile("accumulate", &g, &[])
-}
-
-/// Outputs [rows, outputs] and unweighted losses `[rows]` of an evaluation batch.
-fn evaluate(request: &Request<'_>, arena: &Arena) -> Result<Plan> {
-    let rows = request.evaluation_rows;
-    let mut g = Graph::new();
-    let x = g.input(names::EVAL_X, Type::real([rows, request.features]))?;
-    let targets = match request.targets {
-        TargetKind::Classes(_) => TargetValues::Index(g.input(names::EVAL_LABELS, Type::index([rows]))?),
-        TargetKind::Values(width) => TargetValues::Real(g.input(names::EVAL_TARGETS, Type::real([rows, width]))?),
-    };
-    let built = request.model.build(&mut g, x, Mode::Evaluate)?;
-    let losses = request.objective.per_example(&mut g, built.output, &targets, request.reduction)?;
-    let mut places = param_places(&g, arena);
-    places.push((built.output, Place::whole(names::EVAL_OUT, g.ty(built.output))));
-    places.push((losses, Place::whole(names::EVAL_LOSSES, g.ty(losses))));
-    compile("evaluate", &g, &places)
 }

@@ -1,7 +1,9 @@
 //! A blueprint on an executor: plans loaded, parameters and data uploaded, micro-batches submitted, readings collected.
 
 use super::blueprint::{Blueprint, names};
-use crate::base::{Error, Result, Shape};
+use super::evaluator::{Evaluator, Outputs};
+use super::tensors::{self, HostTensor, read_arena, write_params};
+use crate::base::{Error, Result};
 use crate::config::Optimizer;
 use crate::data::{MicroBatch, RowSource, TargetKind};
 use crate::exec::{BufferId, Executor, Host, PlanId, Submission};
@@ -16,10 +18,8 @@ pub struct Engine {
     arena: Arena,
     gradients: Vec<PlanId>,
     last: Vec<PlanId>,
-    evaluate: PlanId,
+    evaluator: Evaluator,
     buffers: Buffers,
-    evaluation_rows: usize,
-    outputs: usize,
 }
 
 struct Buffers {
@@ -29,28 +29,6 @@ struct Buffers {
     x: Option<BufferId>,
     labels: Option<BufferId>,
     targets: Option<BufferId>,
-}
-
-/// A named tensor on the host, in double precision whatever the device computes in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostTensor {
-    /// The name: `0.weight`.
-    pub name: String,
-    /// The shape.
-    pub shape: Shape,
-    /// The values, row-major.
-    pub values: Vec<f64>,
-}
-
-/// The outputs of a model for some rows, and the loss of each.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outputs {
-    /// Numbers to a row.
-    pub width: usize,
-    /// Row by row.
-    pub values: Vec<f64>,
-    /// The unweighted loss of each row.
-    pub losses: Vec<f64>,
 }
 
 impl Engine {
@@ -72,7 +50,7 @@ impl Engine {
         }
         let mut last = micro.clone();
         last.push(executor.load(&blueprint.update)?);
-        let evaluate = executor.load(&blueprint.evaluate)?;
+        let evaluator = Evaluator::load(executor.as_mut(), &blueprint.evaluate, evaluation_rows, outputs)?;
         let need = |name: &str| executor.buffer(name).ok_or_else(|| Error::failure(name, "no plan names this buffer"));
         let buffers = Buffers {
             table: need(names::TABLE)?,
@@ -83,7 +61,7 @@ impl Engine {
             targets: executor.buffer(names::TARGETS),
         };
         let arena = blueprint.arena.clone();
-        let mut engine = Self { executor, arena, gradients: micro, last, evaluate, buffers, evaluation_rows, outputs };
+        let mut engine = Self { executor, arena, gradients: micro, last, evaluator, buffers };
         engine.upload_constants(blueprint, optimizer)?;
         if let Some(source) = resident {
             engine.upload_data(source)?;
@@ -132,10 +110,7 @@ impl Engine {
     }
 
     fn write(&mut self, name: &str, offset: usize, data: Host<'_>) -> Result<()> {
-        match self.executor.buffer(name) {
-            Some(buffer) => self.executor.write(buffer, offset, data),
-            None => Ok(()),
-        }
+        tensors::write(self.executor.as_mut(), name, offset, data)
     }
 
     /// The executor.
@@ -153,13 +128,7 @@ impl Engine {
     /// # Errors
     /// If the device fails.
     pub fn set_params(&mut self, tensors: &[HostTensor]) -> Result<()> {
-        for tensor in tensors {
-            let place = self.arena.find(&tensor.name);
-            let place = place.ok_or_else(|| Error::failure(&tensor.name, "the model has no such parameter"))?;
-            let (buffer, offset) = (Arena::buffer(names::PARAMS, place.part), place.offset);
-            self.write(&buffer, offset, Host::F64(&tensor.values))?;
-        }
-        Ok(())
+        write_params(self.executor.as_mut(), &self.arena, tensors)
     }
 
     /// The parameters as they are after all that was submitted.
@@ -175,14 +144,7 @@ impl Engine {
     /// # Errors
     /// If there is no such arena, or the device fails.
     pub fn arena_values(&mut self, kind: &str) -> Result<Vec<HostTensor>> {
-        let Self { executor, arena, .. } = self;
-        let tensors = arena.tensors.iter().map(|tensor| {
-            let name = Arena::buffer(kind, tensor.part);
-            let buffer = executor.buffer(&name).ok_or_else(|| Error::failure(&name, "no plan names this buffer"))?;
-            let values = executor.read(buffer, tensor.offset, tensor.shape.len())?;
-            Ok(HostTensor { name: tensor.name.clone(), shape: tensor.shape, values })
-        });
-        tensors.collect()
+        read_arena(self.executor.as_mut(), &self.arena, kind)
     }
 
     /// Submits a micro-batch; with the last one of a logical batch goes the update, and a reading of the table.
@@ -219,43 +181,7 @@ impl Engine {
     /// # Errors
     /// If the device fails.
     pub fn evaluate(&mut self, source: &dyn RowSource, index: &[u32]) -> Result<Outputs> {
-        let rows = self.evaluation_rows;
-        let mut out = Outputs { width: self.outputs, ..Outputs::default() };
-        let mut batch = vec![0u32; rows];
-        let mut x = vec![0.0; rows * source.features()];
-        for chunk in index.chunks(rows) {
-            // A short batch is filled up with rows that it has, and their results are dropped.
-            batch.iter_mut().enumerate().for_each(|(i, row)| *row = chunk[i % chunk.len()]);
-            source.fill_rows(&batch, &mut x)?;
-            self.write(names::EVAL_X, 0, Host::F32(&x))?;
-            match source.target_kind() {
-                TargetKind::Classes(_) => {
-                    let mut labels = vec![0; rows];
-                    source.fill_labels(&batch, &mut labels)?;
-                    self.write(names::EVAL_LABELS, 0, Host::U32(&labels))?;
-                }
-                TargetKind::Values(width) => {
-                    let mut values = vec![0.0; rows * width];
-                    source.fill_values(&batch, &mut values)?;
-                    self.write(names::EVAL_TARGETS, 0, Host::F32(&values))?;
-                }
-            }
-            self.executor.submit(&Submission {
-                uploads: &[],
-                plans: &[self.evaluate],
-                scalars: StepScalars { rows: chunk.len() as u32, ..StepScalars::default() },
-                readback: None,
-                tag: 0,
-            })?;
-            out.values.extend(self.read(names::EVAL_OUT, chunk.len() * self.outputs)?);
-            out.losses.extend(self.read(names::EVAL_LOSSES, chunk.len())?);
-        }
-        Ok(out)
-    }
-
-    fn read(&mut self, name: &str, len: usize) -> Result<Vec<f64>> {
-        let buffer = self.executor.buffer(name).ok_or_else(|| Error::failure(name, "no plan names this buffer"))?;
-        self.executor.read(buffer, 0, len)
+        self.evaluator.evaluate(self.executor.as_mut(), source, index)
     }
 }
 

@@ -1,5 +1,6 @@
 //! How good a model is on a data set: loss and metrics.
 
+use super::evaluator::Outputs;
 use super::metrics::{Classification, ClassificationScore, Regression, RegressionScore};
 use super::summary::PartSummary;
 use super::trainer::Trainer;
@@ -53,24 +54,30 @@ impl Evaluation {
     }
 }
 
+impl Evaluation {
+    /// What outputs say about a model, given the examples that they are of; `top_k` as in the settings.
+    pub fn of(outputs: &Outputs, data: &Dataset, top_k: usize) -> Self {
+        let loss = outputs.losses.iter().sum::<f64>() / data.rows().max(1) as f64;
+        let score = match data.targets() {
+            Targets::Classes { labels, .. } => {
+                let mut metrics = Classification::new(outputs.width, &[top_k]);
+                metrics.add(&outputs.values, labels);
+                Score::Classes(metrics.score())
+            }
+            Targets::Values { values, .. } => {
+                let mut metrics = Regression::new(outputs.width);
+                metrics.add(&outputs.values, values);
+                Score::Values(metrics.score())
+            }
+        };
+        Self { loss, score }
+    }
+}
+
 /// Evaluates a trainer's model, as it is, on a data set.
 ///
 /// # Errors
 /// If the device fails.
 pub fn evaluate_part(trainer: &mut Trainer, data: &Dataset, config: &Config) -> Result<Evaluation> {
-    let outputs = trainer.evaluate(data)?;
-    let loss = outputs.losses.iter().sum::<f64>() / data.rows().max(1) as f64;
-    let score = match data.targets() {
-        Targets::Classes { labels, .. } => {
-            let mut metrics = Classification::new(outputs.width, &[config.validate.top_k]);
-            metrics.add(&outputs.values, labels);
-            Score::Classes(metrics.score())
-        }
-        Targets::Values { values, .. } => {
-            let mut metrics = Regression::new(outputs.width);
-            metrics.add(&outputs.values, values);
-            Score::Values(metrics.score())
-        }
-    };
-    Ok(Evaluation { loss, score })
+    Ok(Evaluation::of(&trainer.evaluate(data)?, data, config.validate.top_k))
 }

@@ -116,18 +116,8 @@ fn npy(path: &Path, test: Option<&Path>, target: Option<&str>, task: Option<Task
         }
         return Source::Npz(source);
     }
-    let pair = |x: &Path| NpyPair { x: x.to_owned(), y: targets_beside(x) };
+    let pair = NpyPair::beside;
     Source::Npy(NpySource { train: pair(path), test: test.map(pair), task, divisor: 1.0 })
-}
-
-/// `train_x.npy` has its targets in `train_y.npy`: the last `x` of the stem becomes `y`; else `-y` is added.
-fn targets_beside(x: &Path) -> std::path::PathBuf {
-    let stem = x.file_stem().unwrap_or_default().to_string_lossy();
-    let name = match stem.rfind('x') {
-        Some(at) => format!("{}y{}", &stem[..at], &stem[at + 1..]),
-        None => format!("{stem}-y"),
-    };
-    x.with_file_name(name).with_extension("npy")
 }
 
 fn last_column(path: &Path) -> Result<String> {
@@ -140,13 +130,6 @@ fn last_column(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_lie_beside_their_features() {
-        assert_eq!(targets_beside(Path::new("a/x.npy")), Path::new("a/y.npy"));
-        assert_eq!(targets_beside(Path::new("a/train_x.npy")), Path::new("a/train_y.npy"));
-        assert_eq!(targets_beside(Path::new("a/data.npy")), Path::new("a/data-y.npy"));
-    }
 
     #[test]
     fn spectra_are_geometric() {

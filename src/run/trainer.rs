@@ -1,13 +1,16 @@
 //! The trainer: joins data, plans, executor, probe and verdict, one step at a time.
 
-use super::blueprint::{Blueprint, Objective, Request, TappedLayer};
-use super::engine::{Batch, Engine, HostTensor, Outputs};
+use super::blueprint::{Blueprint, Request, TappedLayer};
+use super::engine::{Batch, Engine};
+use super::evaluator::{Outputs, evaluation_rows};
+use super::objective::Objective;
+use super::tensors::HostTensor;
 use crate::base::{Error, Result, Threads};
 use crate::config::{self, Config};
 use crate::data::{Batching, Dataset, Loader, MicroBatch, RowSource, Schedule, Splits, Staged, TargetKind};
 use crate::exec::Executor;
 use crate::graph::StepScalars;
-use crate::nn::{Description, LossSpec, Model, TargetSpec};
+use crate::nn::{Description, Model};
 use crate::ops::optimize::Rule;
 use crate::optim;
 use crate::probe::{NonFinite, Reader, Values};
@@ -17,9 +20,6 @@ use std::sync::Arc;
 
 /// Rows computed at once where a config does not say: larger batches are accumulated.
 const MICRO_ROWS_MAX: usize = 1024;
-
-/// Rows of an evaluation batch at most: a multiple of 64, so that every buffer can be bound anywhere.
-const EVALUATION_ROWS_MAX: usize = 512;
 
 /// Micro-batches that a loader keeps ready.
 const RING: usize = 4;
@@ -99,7 +99,7 @@ impl Trainer {
         let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
             Some(objective) => objective,
-            None => standard_objective(config, &train, model.output)?,
+            None => Objective::of(config, train.target_kind(), model.output)?,
         };
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
@@ -360,27 +360,11 @@ fn batching(config: &Config, examples: usize) -> Result<Batching> {
     Ok(Batching { examples, batch, micro, shuffle, drop_last: train.drop_last, reduction, seed: train.seed })
 }
 
-/// The loss that the config asks for.
-fn standard_objective(config: &Config, train: &Dataset, outputs: usize) -> Result<Objective> {
-    LossSpec::resolve(&config.loss.kind, target_spec(train.target_kind()), outputs).map(Objective::Standard)
-}
-
 /// What reads the tables of these plans.
 fn reader(blueprint: &Blueprint, single_precision: bool) -> Reader {
     let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
     let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
     Reader::new(blueprint.layout.clone(), single_precision, widths, lens, blueprint.tensor_layers.clone())
-}
-
-fn target_spec(kind: TargetKind) -> TargetSpec {
-    match kind {
-        TargetKind::Classes(classes) => TargetSpec::Classes(classes),
-        TargetKind::Values(width) => TargetSpec::Values(width),
-    }
-}
-
-fn evaluation_rows(examples: usize) -> usize {
-    examples.next_multiple_of(64).min(EVALUATION_ROWS_MAX)
 }
 
 /// Whether the training data stays on the device: it must fit into one binding.
