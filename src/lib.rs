@@ -156,3 +156,8 @@ pub mod probe;
 pub mod run;
 pub mod verdict;
 pub mod view;
+
+/// The examples of the README, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
