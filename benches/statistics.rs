@@ -48,7 +48,8 @@ const SIZES: [Size; 3] = [
 impl Size {
     fn trainer(&self, statistics: bool, threads: usize) -> Trainer {
         let hidden = &self.widths[1..self.widths.len() - 1];
-        let layers: String = hidden.iter().map(|out| format!("{{ kind = \"linear\", out = {out} }}, \"relu\", ")).collect();
+        let layers: String =
+            hidden.iter().map(|out| format!("{{ kind = \"linear\", out = {out} }}, \"relu\", ")).collect();
         let (batch, optimizer) = (self.batch, self.optimizer);
         let text = format!(
             "[model]\nlayers = [{layers}{{ kind = \"linear\", out = 10 }}]\n\

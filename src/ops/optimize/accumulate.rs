@@ -22,7 +22,10 @@ impl Accumulate {
             if first {
                 sums.copy_from_slice(gradients);
             } else {
-                pulp::Arch::new().dispatch(|| sums.iter_mut().zip(gradients).for_each(|(sum, &g)| *sum += g));
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || sums.iter_mut().zip(gradients).for_each(|(sum, &g)| *sum += g),
+                );
             }
         });
     }
