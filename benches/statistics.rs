@@ -4,7 +4,7 @@
 use criterion::{BenchmarkId, Criterion};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use steepest::base::{Stream, StreamId};
+use steepest::base::{Stream, StreamId, vectorized};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets};
 use steepest::ops::record::{RECORD, measure};
@@ -139,7 +139,7 @@ fn throughput() {
     for _ in 0..201 {
         let start = Instant::now();
         for _ in 0..1000 {
-            pulp::Arch::new().dispatch(
+            vectorized(
                 #[inline(always)]
                 || measure(black_box(&xs[..]), 1.0, &mut record),
             );

@@ -3,7 +3,7 @@
 //! Sums of squares must survive vanishing: 20 sigmoid layers give gradients near 4e-20, whose squares are 0 in f32. So
 //! sums are taken over numbers scaled by the power of two 2⁻ᵉ, e the exponent of the record's largest magnitude.
 
-use crate::base::Real;
+use crate::base::{Real, vectorized};
 
 /// Elements of an arena that share a record. 1024 scalars are a multiple of every adapter's storage-offset alignment (256
 /// bytes at most) and stay in a first-level cache.
@@ -144,7 +144,7 @@ pub fn measure<R: Real>(xs: &[R], factor: R, record: &mut [R]) {
 #[cold]
 #[inline(never)]
 fn measure_scaled<R: Real>(xs: &[R], factor: R, record: &mut [R]) {
-    pulp::Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             let max = largest(xs, factor);

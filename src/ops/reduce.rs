@@ -1,7 +1,7 @@
 //! Sums over axes: `y = Σ x` over a contiguous range of axes, which keep extent 1. Overwritten, not accumulated.
 
 use super::{expect_dtypes, gpu};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{Bind, Derivative, Dispatch, GpuWork, Graph, Io, NodeView, Op, Shader, ValueId};
 use crate::{answers, kernel};
 
@@ -54,11 +54,10 @@ impl Sum {
             return out.fill(R::ZERO);
         }
         let small = x.len() < PART;
-        let arch = pulp::Arch::new();
         if inner == 1 {
             let rows = if small { outer } else { outer.div_ceil(64) }.max(1);
             threads.chunks(out, rows, |part, out| {
-                arch.dispatch(
+                vectorized(
                     #[inline(always)]
                     || {
                         for (i, o) in out.iter_mut().enumerate() {
@@ -72,7 +71,7 @@ impl Sum {
                 let x = &x[o * summed * inner..][..summed * inner];
                 let columns = if small { inner } else { COLUMNS.max(inner.div_ceil(64)) };
                 threads.chunks(out, columns, |part, out| {
-                    arch.dispatch(
+                    vectorized(
                         #[inline(always)]
                         || column_sums(x, inner, part * columns, out),
                     );

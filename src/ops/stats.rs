@@ -3,7 +3,7 @@
 
 use super::expect_dtypes;
 use super::record::{self, CHUNK, MAX, NON_FINITE, RECORD, SQUARES, scale_of};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{GpuWork, Io, Op};
 use crate::{answers, kernel};
 
@@ -59,9 +59,8 @@ impl TapStats {
             Tap::Signal if weights[row] != R::ZERO => R::ONE / weights[row],
             _ => R::ZERO,
         };
-        let arch = pulp::Arch::new();
         io.threads.chunks(io.outputs[0], GROUPS_PER_PART * RECORD, |part, out| {
-            arch.dispatch(
+            vectorized(
                 #[inline(always)]
                 || {
                     for (i, out) in out.chunks_exact_mut(RECORD).enumerate() {
@@ -134,10 +133,9 @@ impl ChunkStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (gradients, lengths) = (io.real(0), io.index(1));
         let clip = self.clip_value.map(R::of);
-        let arch = pulp::Arch::new();
         let each = CHUNKS_PER_PART * RECORD;
         io.threads.chunks(io.outputs[0], each, |part, out| {
-            arch.dispatch(
+            vectorized(
                 #[inline(always)]
                 || {
                     for (i, out) in out.chunks_mut(RECORD).enumerate() {

@@ -2,7 +2,7 @@
 
 use super::Update;
 use super::rule::{Adagrad, Adam, At, Element, Momentum, RmsProp, Rule, Sgd};
-use crate::base::Real;
+use crate::base::{Real, vectorized};
 use crate::graph::Io;
 use crate::ops::record::{self, CHUNK, RECORD, STEP_SCALE, STEP_SQUARES, WEIGHT_SQUARES};
 use crate::ops::stats::{CHUNKS_PER_PART, CLIP, HALT, clamp};
@@ -80,7 +80,7 @@ struct Sums<R> {
 impl<R: Real, E: Element<R>> Shared<'_, R, E> {
     fn part(&self, part: usize, [weights, s0, s1, s2, records]: Parts<'_, R>) {
         let first = part * CHUNKS_PER_PART;
-        pulp::Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 for (i, weights) in weights.chunks_mut(CHUNK).enumerate() {

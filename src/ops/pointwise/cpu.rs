@@ -2,8 +2,7 @@
 
 use super::code::{Arg, Code};
 use super::fun::Fun;
-use crate::base::{Real, Shape, Threads};
-use pulp::Arch;
+use crate::base::{Real, Shape, Threads, vectorized};
 
 /// Elements to a tile: the results of all instructions of a program stay in the first-level cache.
 const TILE: usize = 256;
@@ -59,7 +58,7 @@ pub(crate) fn run<R: Real>(
     let share = out.len().div_ceil(parts).next_multiple_of(TILE);
     let room = tiles(code) * TILE;
     threads.zip_chunks(out, share, &mut scratch[..parts * room], room, |part, out, scratch| {
-        Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 let mut machine = Machine::<R, TILE>::new(code, shape, inputs, scratch);
@@ -88,7 +87,7 @@ pub(crate) fn epilogue<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Lay
 }
 
 fn over_tiles<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Layout)], at: usize, c: &mut [R], room: &mut [R]) {
-    Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             let mut machine = Machine::<R, EPILOGUE_TILE>::new(code, shape, inputs, room);
