@@ -53,11 +53,11 @@ impl TapStats {
         let rows = Self::rows_per_group(width);
         let real = io.step.rows as usize;
         let tap = self.tap;
-        // What a row is multiplied by; 0 where it is left out.
-        let factor = |row: usize| match tap {
+        // What a row is divided by; 0 where it is left out.
+        let share = |row: usize| match tap {
             Tap::Forward if row < real => R::ONE,
-            Tap::Signal if weights[row] != R::ZERO => R::ONE / weights[row],
-            _ => R::ZERO,
+            Tap::Forward => R::ZERO,
+            Tap::Signal => weights[row],
         };
         io.threads.chunks(io.outputs[0], GROUPS_PER_PART * RECORD, |part, out| {
             vectorized(
@@ -67,17 +67,17 @@ impl TapStats {
                         let first = (part * GROUPS_PER_PART + i) * rows;
                         let end = (first + rows).min(shape.dim(0));
                         out.fill(R::ZERO);
-                        // Neighbours of one factor are measured in one go.
+                        // Neighbours of one share are measured in one go.
                         let mut from = first;
                         while from < end {
-                            let own = factor(from);
+                            let own = share(from);
                             let mut to = from + 1;
-                            while to < end && factor(to) == own {
+                            while to < end && share(to) == own {
                                 to += 1;
                             }
                             if own != R::ZERO {
                                 let mut run = [R::ZERO; RECORD];
-                                record::measure(&x[from * width..to * width], own, &mut run);
+                                record::measure(&x[from * width..to * width], R::ONE / own, &mut run);
                                 record::combine(out, &run);
                             }
                             from = to;
