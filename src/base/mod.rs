@@ -6,10 +6,12 @@ mod error;
 mod real;
 mod rng;
 mod shape;
+mod simd;
 mod threads;
 
 pub use error::{Error, ErrorKind, Result};
 pub use real::{Real, is_finite_f32};
 pub use rng::{Stream, StreamId, permutation, shuffle, threefry2x32, unit_f32, unit_f64};
 pub use shape::{DType, Shape, Type, broadcast};
+pub use simd::vectorized;
 pub use threads::Threads;

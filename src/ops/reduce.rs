@@ -1,7 +1,7 @@
 //! Sums over axes: `y = Σ x` over a contiguous range of axes, which keep extent 1. Overwritten, not accumulated.
 
 use super::{expect_dtypes, gpu};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{Bind, Derivative, Dispatch, GpuWork, Graph, Io, NodeView, Op, Shader, ValueId};
 use crate::{answers, kernel};
 
@@ -54,22 +54,27 @@ impl Sum {
             return out.fill(R::ZERO);
         }
         let small = x.len() < PART;
-        let arch = pulp::Arch::new();
         if inner == 1 {
             let rows = if small { outer } else { outer.div_ceil(64) }.max(1);
             threads.chunks(out, rows, |part, out| {
-                arch.dispatch(|| {
-                    for (i, o) in out.iter_mut().enumerate() {
-                        *o = row_sum(&x[(part * rows + i) * summed..][..summed]);
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (i, o) in out.iter_mut().enumerate() {
+                            *o = row_sum(&x[(part * rows + i) * summed..][..summed]);
+                        }
+                    },
+                );
             });
         } else {
             for (o, out) in out.chunks_mut(inner).enumerate() {
                 let x = &x[o * summed * inner..][..summed * inner];
                 let columns = if small { inner } else { COLUMNS.max(inner.div_ceil(64)) };
                 threads.chunks(out, columns, |part, out| {
-                    arch.dispatch(|| column_sums(x, inner, part * columns, out));
+                    vectorized(
+                        #[inline(always)]
+                        || column_sums(x, inner, part * columns, out),
+                    );
                 });
             }
         }
@@ -112,9 +117,12 @@ fn partial_sums(extents: (usize, usize, usize), (part, parts): (usize, usize), f
     }
 }
 
-/// The sum of one row, in a fixed order of [`LANES`] chains.
+/// The sum of one row, in a fixed order: of [`LANES`] chains, or of one where the row is shorter.
 #[inline(always)]
 pub(crate) fn row_sum<R: Real>(row: &[R]) -> R {
+    if row.len() < LANES {
+        return row.iter().fold(R::ZERO, |sum, &x| sum + x);
+    }
     let mut lanes = [R::ZERO; LANES];
     let mut chunks = row.chunks_exact(LANES);
     for chunk in &mut chunks {

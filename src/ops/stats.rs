@@ -4,7 +4,7 @@
 use super::expect_dtypes;
 use super::gpu::Params;
 use super::record::{self, CHUNK, MAX, NON_FINITE, RECORD, SQUARES, scale_of};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
 
@@ -54,20 +54,38 @@ impl TapStats {
         let rows = Self::rows_per_group(width);
         let real = io.step.rows as usize;
         let tap = self.tap;
-        pulp::Arch::new().dispatch(|| {
-            for (group, out) in io.outputs[0].chunks_mut(RECORD).enumerate() {
-                out.fill(R::ZERO);
-                for row in group * rows..((group + 1) * rows).min(shape.dim(0)) {
-                    let factor = match tap {
-                        Tap::Forward if row < real => R::ONE,
-                        Tap::Signal if weights[row] != R::ZERO => R::ONE / weights[row],
-                        _ => continue,
-                    };
-                    let mut own = [R::ZERO; RECORD];
-                    record::measure(&x[row * width..][..width], factor, &mut own);
-                    record::combine(out, &own);
-                }
-            }
+        // What a row is divided by; 0 where it is left out.
+        let share = |row: usize| match tap {
+            Tap::Forward if row < real => R::ONE,
+            Tap::Forward => R::ZERO,
+            Tap::Signal => weights[row],
+        };
+        io.threads.chunks(io.outputs[0], GROUPS_PER_PART * RECORD, |part, out| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, out) in out.chunks_exact_mut(RECORD).enumerate() {
+                        let first = (part * GROUPS_PER_PART + i) * rows;
+                        let end = (first + rows).min(shape.dim(0));
+                        out.fill(R::ZERO);
+                        // Neighbours of one share are measured in one go.
+                        let mut from = first;
+                        while from < end {
+                            let own = share(from);
+                            let mut to = from + 1;
+                            while to < end && share(to) == own {
+                                to += 1;
+                            }
+                            if own != R::ZERO {
+                                let mut run = [R::ZERO; RECORD];
+                                record::measure(&x[from * width..to * width], R::ONE / own, &mut run);
+                                record::combine(out, &run);
+                            }
+                            from = to;
+                        }
+                    }
+                },
+            );
         });
     }
 }
@@ -82,6 +100,9 @@ fn dispatch(
 ) -> Dispatch {
     Dispatch { shader: Shader { stem: "stats", entry, vars }, binds, params, workgroups: Dispatch::fold(records) }
 }
+
+/// Records that one thread takes at a time: about 64 Ki elements.
+const GROUPS_PER_PART: usize = 16;
 
 impl Op for TapStats {
     fn name(&self) -> &'static str {
@@ -131,24 +152,24 @@ impl ChunkStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (gradients, lengths) = (io.real(0), io.index(1));
         let clip = self.clip_value.map(R::of);
-        let arch = pulp::Arch::new();
         let each = CHUNKS_PER_PART * RECORD;
         io.threads.chunks(io.outputs[0], each, |part, out| {
-            arch.dispatch(|| {
-                for (i, out) in out.chunks_mut(RECORD).enumerate() {
-                    let chunk = part * CHUNKS_PER_PART + i;
-                    let xs = &gradients[chunk * CHUNK..][..lengths[chunk] as usize];
-                    out.fill(R::ZERO);
-                    match clip {
-                        None => record::measure(xs, R::ONE, out),
-                        Some(limit) => {
-                            let mut clipped = [R::ZERO; CHUNK];
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, out) in out.chunks_mut(RECORD).enumerate() {
+                        let chunk = part * CHUNKS_PER_PART + i;
+                        let mut xs = &gradients[chunk * CHUNK..][..lengths[chunk] as usize];
+                        let mut clipped = [R::ZERO; CHUNK];
+                        if let Some(limit) = clip {
                             clipped.iter_mut().zip(xs).for_each(|(c, &x)| *c = clamp(x, limit));
-                            record::measure(&clipped[..xs.len()], R::ONE, out);
+                            xs = &clipped[..xs.len()];
                         }
+                        out.fill(R::ZERO);
+                        record::measure(xs, R::ONE, out);
                     }
-                }
-            });
+                },
+            );
         });
     }
 }

@@ -95,15 +95,20 @@ struct Total {
 
 impl Total {
     fn add(&mut self, other: Total) {
-        // Norms are combined by the scaled rule of hypot, so that tiny ones do not vanish.
-        self.gradient = self.gradient.hypot(other.gradient);
-        self.weight = self.weight.hypot(other.weight);
-        self.step = self.step.hypot(other.step);
+        self.gradient = hypot(self.gradient, other.gradient);
+        self.weight = hypot(self.weight, other.weight);
+        self.step = hypot(self.step, other.step);
     }
 
     fn ratio(&self) -> f64 {
         if self.weight == 0.0 { 0.0 } else { self.step / self.weight }
     }
+}
+
+/// √(a² + b²). Only where the squares leave the range of normal numbers is the scaled rule worth its time.
+fn hypot(a: f64, b: f64) -> f64 {
+    let squares = a * a + b * b;
+    if squares > 1e-280 && squares < 1e280 { squares.sqrt() } else { a.hypot(b) }
 }
 
 impl Reader {
@@ -136,7 +141,8 @@ impl Reader {
         }
         let exponent = ((max.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(self.exponent_min);
         // The device's factor 2⁻ᵉ is a normal number too.
-        2f64.powi(exponent.min(-self.exponent_min))
+        let exponent = exponent.min(-self.exponent_min);
+        f64::from_bits(((exponent + 1023) as u64) << 52)
     }
 
     fn norm(&self, record: &[f64]) -> f64 {

@@ -1,6 +1,6 @@
 //! The sum of micro-batch gradients.
 
-use crate::base::{DType, Error, Real, Result, Type};
+use crate::base::{DType, Error, Real, Result, Type, vectorized};
 use crate::graph::{Bind, GpuWork, Io, Op, Shader};
 use crate::ops::{expect_dtypes, gpu};
 use crate::{answers, kernel};
@@ -22,7 +22,10 @@ impl Accumulate {
             if first {
                 sums.copy_from_slice(gradients);
             } else {
-                pulp::Arch::new().dispatch(|| sums.iter_mut().zip(gradients).for_each(|(sum, &g)| *sum += g));
+                vectorized(
+                    #[inline(always)]
+                    || sums.iter_mut().zip(gradients).for_each(|(sum, &g)| *sum += g),
+                );
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use super::Update;
 use super::rule::{Adagrad, Adam, At, Element, Momentum, RmsProp, Rule, Sgd};
-use crate::base::Real;
+use crate::base::{Real, vectorized};
 use crate::graph::Io;
 use crate::ops::record::{self, CHUNK, RECORD, STEP_SCALE, STEP_SQUARES, WEIGHT_SQUARES};
 use crate::ops::stats::{CHUNKS_PER_PART, CLIP, HALT, clamp};
@@ -80,22 +80,25 @@ struct Sums<R> {
 impl<R: Real, E: Element<R>> Shared<'_, R, E> {
     fn part(&self, part: usize, [weights, s0, s1, s2, records]: Parts<'_, R>) {
         let first = part * CHUNKS_PER_PART;
-        pulp::Arch::new().dispatch(|| {
-            for (i, weights) in weights.chunks_mut(CHUNK).enumerate() {
-                let len = self.lengths[first + i] as usize;
-                let gradients = &self.gradients[(first + i) * CHUNK..][..len];
-                let states = [&mut *s0, &mut *s1, &mut *s2].map(|s| match s.get_mut(i * CHUNK..) {
-                    Some(state) if !state.is_empty() => &mut state[..len],
-                    _ => &mut [],
-                });
-                let sums = self.chunk(&mut weights[..len], gradients, states);
-                if let Some(record) = records.get_mut(i * RECORD..(i + 1) * RECORD) {
-                    record::measure(gradients, R::ONE, record);
-                    record[WEIGHT_SQUARES] = record::fold(sums.weight);
-                    record[STEP_SQUARES] = record::fold(sums.step);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, weights) in weights.chunks_mut(CHUNK).enumerate() {
+                    let len = self.lengths[first + i] as usize;
+                    let gradients = &self.gradients[(first + i) * CHUNK..][..len];
+                    let states = [&mut *s0, &mut *s1, &mut *s2].map(|s| match s.get_mut(i * CHUNK..) {
+                        Some(state) if !state.is_empty() => &mut state[..len],
+                        _ => &mut [],
+                    });
+                    let sums = self.chunk(&mut weights[..len], gradients, states);
+                    if let Some(record) = records.get_mut(i * RECORD..(i + 1) * RECORD) {
+                        record::measure(gradients, R::ONE, record);
+                        record[WEIGHT_SQUARES] = record::fold(sums.weight);
+                        record[STEP_SQUARES] = record::fold(sums.step);
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 
     #[inline(always)]
@@ -116,6 +119,9 @@ impl<R: Real, E: Element<R>> Shared<'_, R, E> {
         }
         // The tail is a block whose missing gradients are NaN: they move nothing.
         let n = weights_tail.len();
+        if n == 0 {
+            return sums;
+        }
         let (mut w, mut g, mut own) = ([R::ZERO; LANES], [R::of(f64::NAN); LANES], [[R::ZERO; LANES]; 3]);
         w[..n].copy_from_slice(weights_tail);
         g[..n].copy_from_slice(gradients_tail);

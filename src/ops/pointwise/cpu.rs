@@ -2,8 +2,7 @@
 
 use super::code::{Arg, Code};
 use super::fun::Fun;
-use crate::base::{Real, Shape, Threads};
-use pulp::Arch;
+use crate::base::{Real, Shape, Threads, vectorized};
 
 /// Elements to a tile: the results of all instructions of a program stay in the first-level cache.
 const TILE: usize = 256;
@@ -59,12 +58,15 @@ pub(crate) fn run<R: Real>(
     let share = out.len().div_ceil(parts).next_multiple_of(TILE);
     let room = tiles(code) * TILE;
     threads.zip_chunks(out, share, &mut scratch[..parts * room], room, |part, out, scratch| {
-        Arch::new().dispatch(|| {
-            let mut machine = Machine::<R, TILE>::new(code, shape, inputs, scratch);
-            for (tile, out) in out.chunks_mut(TILE).enumerate() {
-                machine.tile(part * share + tile * TILE, out);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut machine = Machine::<R, TILE>::new(code, shape, inputs, scratch);
+                for (tile, out) in out.chunks_mut(TILE).enumerate() {
+                    machine.tile(part * share + tile * TILE, out);
+                }
+            },
+        );
     });
 }
 
@@ -85,12 +87,15 @@ pub(crate) fn epilogue<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Lay
 }
 
 fn over_tiles<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Layout)], at: usize, c: &mut [R], room: &mut [R]) {
-    Arch::new().dispatch(|| {
-        let mut machine = Machine::<R, EPILOGUE_TILE>::new(code, shape, inputs, room);
-        for (tile, c) in c.chunks_mut(EPILOGUE_TILE).enumerate() {
-            machine.tile(at + tile * EPILOGUE_TILE, c);
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut machine = Machine::<R, EPILOGUE_TILE>::new(code, shape, inputs, room);
+            for (tile, c) in c.chunks_mut(EPILOGUE_TILE).enumerate() {
+                machine.tile(at + tile * EPILOGUE_TILE, c);
+            }
+        },
+    );
 }
 
 struct Machine<'a, R, const T: usize> {
@@ -157,6 +162,9 @@ impl<'a, R: Real, const T: usize> Machine<'a, R, T> {
 fn gather<R: Real>(data: &[R], shape: &Shape, strides: &[usize; Shape::MAX_RANK], at: usize, tile: &mut [R]) {
     let rank = shape.rank();
     let last = shape.last();
+    if strides[rank - 1] == 1 && strides[..rank - 1].iter().all(|&stride| stride == 0) {
+        return repeat(&data[..last], at % last, tile);
+    }
     let mut done = 0;
     while done < tile.len() {
         let mut rest = at + done;
@@ -175,6 +183,17 @@ fn gather<R: Real>(data: &[R], shape: &Shape, strides: &[usize; Shape::MAX_RANK]
             target.copy_from_slice(&data[base + column..][..run]);
         }
         done += run;
+    }
+}
+
+/// Fills `tile` with `row` again and again, from its element `column` on: a bias.
+#[inline(always)]
+fn repeat<R: Real>(row: &[R], column: usize, tile: &mut [R]) {
+    let first = (row.len() - column).min(tile.len());
+    let (head, rest) = tile.split_at_mut(first);
+    head.copy_from_slice(&row[column..column + first]);
+    for part in rest.chunks_mut(row.len()) {
+        part.copy_from_slice(&row[..part.len()]);
     }
 }
 

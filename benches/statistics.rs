@@ -1,0 +1,234 @@
+//! What statistics cost: whole training steps with them and without, in turn; then the measurement alone against a copy,
+//! and the step record. `-- --statistics` adds criterion's measurements; a word picks the sizes whose name holds it.
+
+use criterion::{BenchmarkId, Criterion};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use steepest::base::{Stream, StreamId, vectorized};
+use steepest::config::Config;
+use steepest::data::{Dataset, Splits, Targets};
+use steepest::ops::record::{RECORD, measure};
+use steepest::probe::{QUANTITIES, Scope, Values};
+use steepest::run::record::{Record, RecordSettings};
+use steepest::run::schema::{Column, Schema};
+use steepest::run::thinning::Every;
+use steepest::run::{Setup, Trainer, open_device};
+
+/// A network: the width of its input and of each layer.
+struct Size {
+    name: &'static str,
+    widths: &'static [usize],
+    batch: usize,
+    optimizer: &'static str,
+    /// Steps that are timed together, and how often.
+    steps: usize,
+    rounds: usize,
+}
+
+const SIZES: [Size; 3] = [
+    Size { name: "64-32-10", widths: &[64, 32, 10], batch: 32, optimizer: "adam", steps: 100, rounds: 601 },
+    Size {
+        name: "784-512-512-10",
+        widths: &[784, 512, 512, 10],
+        batch: 128,
+        optimizer: "momentum",
+        steps: 4,
+        rounds: 121,
+    },
+    Size {
+        name: "2048x6",
+        widths: &[2048, 2048, 2048, 2048, 2048, 2048, 10],
+        batch: 128,
+        optimizer: "momentum",
+        steps: 1,
+        rounds: 41,
+    },
+];
+
+impl Size {
+    fn trainer(&self, statistics: bool, threads: usize) -> Trainer {
+        let hidden = &self.widths[1..self.widths.len() - 1];
+        let layers: String =
+            hidden.iter().map(|out| format!("{{ kind = \"linear\", out = {out} }}, \"relu\", ")).collect();
+        let (batch, optimizer) = (self.batch, self.optimizer);
+        let text = format!(
+            "[model]\nlayers = [{layers}{{ kind = \"linear\", out = 10 }}]\n\
+             [train]\nbatch = {batch}\noptimizer = \"{optimizer}\"\nlr = 0.001\nepochs = 1000000\n\
+             [record]\nstatistics = {statistics}\n\
+             [device]\ndevice = \"cpu\"\nthreads = {threads}\n"
+        );
+        let config = Config::from_toml_str(&text, "bench.toml").expect("a valid config");
+        let device = open_device(&config).expect("the CPU");
+        let splits = data(self.widths[0], 16 * self.batch);
+        let setup = Setup { splits, executor: device.executor, threads: device.threads, objective: None };
+        Trainer::new(&config, setup).expect("a trainer")
+    }
+}
+
+/// Random numbers with random labels.
+fn data(features: usize, rows: usize) -> Splits {
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let x = ndarray::Array2::from_shape_simple_fn((rows, features), &mut random);
+    let labels = (0..rows).map(|row| (row * 7919 % 10) as u32).collect();
+    let train = Dataset::new("random", x, Targets::Classes { labels, classes: 10 }).expect("a data set");
+    Splits::new("random", train, None).expect("splits")
+}
+
+/// Seconds for so many steps, each submitted and collected.
+fn time(trainer: &mut Trainer, steps: usize) -> f64 {
+    let start = Instant::now();
+    run(trainer, steps);
+    start.elapsed().as_secs_f64()
+}
+
+fn run(trainer: &mut Trainer, steps: usize) {
+    for _ in 0..steps {
+        trainer.submit().expect("a step");
+        black_box(trainer.collect(true).expect("a reading"));
+    }
+}
+
+fn median(mut xs: Vec<f64>) -> f64 {
+    xs.sort_by(f64::total_cmp);
+    xs[xs.len() / 2]
+}
+
+/// Both variants in turn, so that other load meets both alike, and each first as often as second.
+fn interleaved(size: &Size, threads: usize) {
+    let mut trainers = [size.trainer(false, threads), size.trainer(true, threads)];
+    let mut seconds = [Vec::new(), Vec::new()];
+    let mut ratios = Vec::new();
+    for trainer in &mut trainers {
+        trainer.within(|trainer| time(trainer, size.steps));
+    }
+    for round in 0..size.rounds {
+        let mut now = [0.0; 2];
+        for turn in 0..2 {
+            let which = (turn + round) % 2;
+            now[which] = trainers[which].within(|trainer| time(trainer, size.steps)) / size.steps as f64;
+            seconds[which].push(now[which]);
+        }
+        ratios.push(now[1] / now[0]);
+    }
+    let least = seconds.each_ref().map(|xs| xs.iter().copied().fold(f64::INFINITY, f64::min));
+    let [off, on] = seconds.map(median);
+    println!(
+        "{} batch {} {}, {threads} threads: off {:.2} us, on {:.2} us, ratio of medians {:.3}, median of ratios {:.3}, ratio of minima {:.3}",
+        size.name,
+        size.batch,
+        size.optimizer,
+        off * 1e6,
+        on * 1e6,
+        on / off,
+        median(ratios),
+        least[1] / least[0]
+    );
+    let [off, on] = trainers.each_mut().map(|trainer| trainer.params().expect("parameters"));
+    assert!(off == on, "statistics changed the weights");
+}
+
+/// Numbers per second of one measurement in the first-level cache, beside a copy of as many.
+fn throughput() {
+    let xs: Vec<f32> = (0..1024).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+    let (mut to, mut record) = (xs.clone(), [0.0f32; RECORD]);
+    let mut seconds = [Vec::new(), Vec::new()];
+    for _ in 0..201 {
+        let start = Instant::now();
+        for _ in 0..1000 {
+            vectorized(
+                #[inline(always)]
+                || measure(black_box(&xs[..]), 1.0, &mut record),
+            );
+            black_box(&mut record);
+        }
+        seconds[0].push(start.elapsed().as_secs_f64() / 1000.0);
+        let start = Instant::now();
+        for _ in 0..1000 {
+            to.copy_from_slice(black_box(&xs));
+            black_box(&mut to);
+        }
+        seconds[1].push(start.elapsed().as_secs_f64() / 1000.0);
+    }
+    let [measured, copied] = seconds.map(median);
+    println!(
+        "1024 numbers: measured in {:.0} ns, {:.0} GB/s; copied in {:.0} ns, {:.0} GB/s read",
+        measured * 1e9,
+        4096.0 / measured / 1e9,
+        copied * 1e9,
+        4096.0 / copied / 1e9
+    );
+}
+
+/// The columns of a network with so many layers of two tensors.
+fn schema(layers: usize) -> Schema {
+    let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+    let columns = QUANTITIES.iter().map(|quantity| match quantity.scope {
+        Scope::Step => Column::scalar(quantity.id, "", ""),
+        Scope::Layer => Column::list(quantity.id, "", "", names(layers)),
+        Scope::Tensor => Column::list(quantity.id, "", "", names(2 * layers)),
+    });
+    Schema { columns: columns.collect() }
+}
+
+/// Nanoseconds of [`Record::push`].
+fn pushes(layers: usize) {
+    let mut values = Values::new(layers, 2 * layers).flat().to_vec();
+    let mut stream = Stream::new(1, StreamId::Shuffle(0));
+    values.iter_mut().for_each(|x| *x = f64::from(stream.next_word()));
+    for (what, every) in [("no row ends", Every::Steps(1 << 40)), ("rows as by default", Every::Auto)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = RecordSettings { every, ..RecordSettings::default() };
+        let mut record = Record::create(folder.path(), &schema(layers), &settings).expect("a record");
+        let mut step = 0;
+        let mut push = |n: u64| {
+            let start = Instant::now();
+            for _ in 0..n {
+                step += 1;
+                record.push(step, 1.0, 32 * step, black_box(&values)).expect("a row");
+            }
+            start.elapsed().as_nanos() as f64 / n as f64
+        };
+        push(2000);
+        let each = median((0..101).map(|_| push(1000)).collect());
+        println!("push of {} values, {what}: {each:.0} ns", values.len());
+    }
+}
+
+fn by_criterion(c: &mut Criterion, wanted: impl Fn(&str) -> bool) {
+    let mut group = c.benchmark_group("step");
+    group.sample_size(10).measurement_time(Duration::from_secs(2));
+    for size in SIZES.iter().filter(|size| wanted(size.name)) {
+        for (what, statistics) in [("off", false), ("on", true)] {
+            let mut trainer = size.trainer(statistics, 0);
+            group.bench_function(BenchmarkId::new(what, size.name), |b| {
+                trainer.within(|trainer| b.iter(|| run(trainer, 1)));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    for size in SIZES.iter().filter(|size| wanted(size.name)) {
+        for threads in [1, 2] {
+            interleaved(size, threads);
+        }
+    }
+    if wanted("measure") {
+        throughput();
+    }
+    if wanted("push") {
+        [2, 6, 20].into_iter().for_each(pushes);
+    }
+    if std::env::args().any(|arg| arg == "--statistics") {
+        let mut criterion = Criterion::default();
+        by_criterion(&mut criterion, wanted);
+        criterion.final_summary();
+    }
+}

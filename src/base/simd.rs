@@ -1,0 +1,21 @@
+//! Loops compiled for each instruction set, the best of which is picked at run time.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Runs `f` compiled for the best instruction set at hand. `f` has to be `#[inline(always)]`: what is not inlined here is
+/// compiled for the least instruction set alone. The bound makes it a closure that is called by value; one called by
+/// reference would stand behind a shim, which is not inlined.
+#[inline(always)]
+pub fn vectorized<T>(f: impl FnOnce() -> T) -> T {
+    Arch::new().dispatch(Job(f))
+}
+
+struct Job<F>(F);
+
+impl<T, F: FnOnce() -> T> WithSimd for Job<F> {
+    type Output = T;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> T {
+        (self.0)()
+    }
+}
