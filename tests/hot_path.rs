@@ -56,7 +56,8 @@ fn settings(hidden: &[usize], more: &str) -> Config {
 }
 
 const SMALL: &str = "train.batch = 32\ntrain.optimizer = 'adam'";
-const ACCUMULATED: &str = "train.batch = 48\ntrain.micro_batch = 16\ntrain.optimizer = 'momentum'\ntrain.clip_norm = 1.0";
+const ACCUMULATED: &str =
+    "train.batch = 48\ntrain.micro_batch = 16\ntrain.optimizer = 'momentum'\ntrain.clip_norm = 1.0";
 const LARGE: &str = "train.batch = 128\ntrain.optimizer = 'momentum'\ntrain.lr = 0.01";
 
 fn record(trainer: &Trainer, folder: &std::path::Path) -> Record {
@@ -102,7 +103,11 @@ fn a_step_on_the_cpu_allocates_nothing() {
         for (what, more) in [("resident", ""), ("streamed", "data.resident = false\n")] {
             for kind in [SMALL, ACCUMULATED] {
                 let settings = settings(&[32, 16], &format!("{more}{kind}"));
-                assert_eq!(allocations(&settings, data(500, 64), threads, STEPS), 0, "{what}, {kind}, {threads} threads");
+                assert_eq!(
+                    allocations(&settings, data(500, 64), threads, STEPS),
+                    0,
+                    "{what}, {kind}, {threads} threads"
+                );
             }
         }
     }

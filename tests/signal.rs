@@ -24,7 +24,8 @@ fn normals(seed: u64) -> Splits {
 /// E f(x), x standard normal, by the trapezoidal rule, which converges exponentially here.
 fn expectation(f: impl Fn(f64) -> f64) -> f64 {
     let (n, end) = (4000, 10.0);
-    let sum: f64 = (0..=n).map(|i| 2.0 * end * f64::from(i) / f64::from(n) - end).map(|x| f(x) * (-x * x / 2.0).exp()).sum();
+    let sum: f64 =
+        (0..=n).map(|i| 2.0 * end * f64::from(i) / f64::from(n) - end).map(|x| f(x) * (-x * x / 2.0).exp()).sum();
     sum * 2.0 * end / f64::from(n) / (2.0 * std::f64::consts::PI).sqrt()
 }
 
@@ -82,7 +83,11 @@ fn check(activation: &str) {
         let (ratios, inputs) = measured(activation, init);
         let expected = theory(activation, variance, inputs);
         let worst = ratios.iter().zip(&expected).fold(0.0, |worst: f64, (a, b)| worst.max((a / b - 1.0).abs()));
-        println!("{activation}, {init}: at most {worst:.4} off; {:.3} at the input, {:.3} at the output", ratios[0], ratios[DEPTH - 2]);
+        println!(
+            "{activation}, {init}: at most {worst:.4} off; {:.3} at the input, {:.3} at the output",
+            ratios[0],
+            ratios[DEPTH - 2]
+        );
         assert!(worst < 0.03, "{activation}, {init}: {ratios:.4?}, in theory {expected:.4?}");
     }
 }
