@@ -7,7 +7,7 @@ use steepest::base::Shape;
 use steepest::config::Config;
 use steepest::data::digits;
 use steepest::run::{HostTensor, Trainer};
-use training::{config, distance, flat, losses, norm, on_cpu, on_gpu};
+use training::{config, distance, flat, losses, on_cpu, on_gpu};
 
 const STEPS: usize = 20;
 
@@ -94,8 +94,7 @@ fn double_precision_follows_pytorch() {
     for golden in goldens {
         let [losses, params] = errors(&golden, on_cpu::<f64>(&golden.config, digits().unwrap(), 2));
         assert!(losses < 1e-9 && params < 1e-9, "{}: losses {losses:e}, parameters {params:e} off", golden.case);
-        let moved = distance(&flat(&golden.start), &golden.params) / norm(&golden.params);
-        assert!(moved > 0.01, "{}: the parameters move", golden.case);
+        assert!(golden.losses[STEPS - 1] < golden.losses[0] - 0.1, "{}: it learns", golden.case);
     }
 }
 
