@@ -1,0 +1,141 @@
+//! What training does not do once it has warmed up: allocate, create device objects, wait.
+
+mod training;
+
+use ndarray::Array2;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use steepest::base::{Stream, StreamId};
+use steepest::config::Config;
+use steepest::data::{Dataset, Splits, Targets};
+use steepest::probe::{QUANTITIES, Scope};
+use steepest::run::Trainer;
+use steepest::run::record::{Record, RecordSettings};
+use steepest::run::schema::{Column, Schema};
+use training::{config, on_cpu, on_gpu, only};
+
+/// Counts what is allocated, on any thread.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// The tests of this file take turns: an allocation of one must not count for another.
+static TURN: Mutex<()> = Mutex::new(());
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the one that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `alloc` above, which is the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const WARM_UP: usize = 20;
+const STEPS: usize = 200;
+
+/// Random examples of 10 classes.
+fn data(rows: usize, features: usize) -> Splits {
+    let mut stream = Stream::new(3, StreamId::Data(9));
+    let x = Array2::from_shape_simple_fn((rows, features), || stream.uniform() as f32);
+    let labels = (0..rows).map(|_| stream.below(10)).collect();
+    only(Dataset::new("random", x, Targets::Classes { labels, classes: 10 }).unwrap())
+}
+
+fn settings(hidden: &[usize], more: &str) -> Config {
+    let hidden: String = hidden.iter().map(|n| format!("{{ kind = 'linear', out = {n} }}, 'relu', ")).collect();
+    config(&format!("model.layers = [{hidden}{{ kind = 'linear', out = 10 }}]\n{more}"))
+}
+
+const SMALL: &str = "train.batch = 32\ntrain.optimizer = 'adam'";
+const ACCUMULATED: &str =
+    "train.batch = 48\ntrain.micro_batch = 16\ntrain.optimizer = 'momentum'\ntrain.clip_norm = 1.0";
+const LARGE: &str = "train.batch = 128\ntrain.optimizer = 'momentum'\ntrain.lr = 0.01";
+
+fn record(trainer: &Trainer, folder: &std::path::Path) -> Record {
+    let blueprint = trainer.blueprint();
+    let layers: Vec<String> = blueprint.layers.iter().map(|layer| layer.name.clone()).collect();
+    let tensors: Vec<String> = blueprint.arena.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let columns = QUANTITIES.iter().map(|quantity| match quantity.scope {
+        Scope::Step => Column::scalar(quantity.id, quantity.doc, quantity.formula),
+        Scope::Layer => Column::list(quantity.id, quantity.doc, quantity.formula, layers.clone()),
+        Scope::Tensor => Column::list(quantity.id, quantity.doc, quantity.formula, tensors.clone()),
+    });
+    Record::create(folder, &Schema { columns: columns.collect() }, &RecordSettings::default()).unwrap()
+}
+
+/// Steps as a run makes them: submitted ahead, collected when they are there, recorded.
+fn run(trainer: &mut Trainer, record: &mut Record, steps: usize) {
+    for _ in 0..steps {
+        let mut wait = !trainer.has_room();
+        while let Some(step) = trainer.collect(wait).unwrap() {
+            record.push(step.step, step.epoch, step.examples, step.values.flat()).unwrap();
+            wait = false;
+        }
+        trainer.submit().unwrap();
+    }
+}
+
+fn allocations(config: &Config, data: Splits, threads: usize, steps: usize) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = on_cpu::<f32>(config, data, threads);
+    let mut record = record(&trainer, folder.path());
+    trainer.within(|trainer| {
+        run(trainer, &mut record, WARM_UP);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        run(trainer, &mut record, steps);
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    })
+}
+
+#[test]
+fn a_step_on_the_cpu_allocates_nothing() {
+    let _turn = TURN.lock().unwrap();
+    for threads in [1, 2] {
+        for (what, more) in [("resident", ""), ("streamed", "data.resident = false\n")] {
+            for kind in [SMALL, ACCUMULATED] {
+                let settings = settings(&[32, 16], &format!("{more}{kind}"));
+                assert_eq!(
+                    allocations(&settings, data(500, 64), threads, STEPS),
+                    0,
+                    "{what}, {kind}, {threads} threads"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_a_large_network_allocates_nothing() {
+    let _turn = TURN.lock().unwrap();
+    for threads in [1, 2] {
+        let count = allocations(&settings(&[512, 512], LARGE), data(640, 784), threads, STEPS);
+        assert_eq!(count, 0, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_step_on_the_gpu_creates_nothing_and_waits_for_nothing() {
+    let _turn = TURN.lock().unwrap();
+    for more in [SMALL, ACCUMULATED] {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(mut trainer) = on_gpu(&settings(&[32, 16], more), data(500, 64)) else { return };
+        let mut record = record(&trainer, folder.path());
+        run(&mut trainer, &mut record, WARM_UP);
+        let before = trainer.executor().counters();
+        run(&mut trainer, &mut record, STEPS);
+        let after = trainer.executor().counters();
+        assert!(after.submissions >= before.submissions + STEPS as u64);
+        let made = |it: steepest::exec::Counters| (it.buffers, it.bind_groups, it.pipelines);
+        assert_eq!(made(after), made(before), "{more}");
+        assert_eq!(after.stalls, before.stalls, "{more}");
+    }
+}

@@ -1,0 +1,65 @@
+//! Softmax regression on all digits by full-batch gradient descent: nothing in it is random, so its numbers are exact.
+
+mod training;
+
+use ndarray::{Axis, concatenate};
+use steepest::config::Config;
+use steepest::data::{Dataset, Splits, Targets, digits};
+use training::{config, on_cpu, only};
+
+/// Step, loss and gradient norm, from an independent computation in f64.
+const PRINTED: [(usize, &str, &str); 4] = [
+    (0, "2.302585", "0.444403"),
+    (10, "1.536579", "0.333107"),
+    (100, "0.407966", "0.069749"),
+    (1000, "0.125865", "0.010729"),
+];
+
+fn all_digits() -> Splits {
+    let splits = digits().unwrap();
+    let parts = [&splits.train, splits.test.as_ref().unwrap()];
+    let x = concatenate(Axis(0), &parts.map(|part| part.x().view())).unwrap();
+    let labels = parts.iter().flat_map(|part| match part.targets() {
+        Targets::Classes { labels, .. } => labels.clone(),
+        Targets::Values { .. } => unreachable!("digits are classes"),
+    });
+    let targets = Targets::Classes { labels: labels.collect(), classes: 10 };
+    only(Dataset::new("all digits", x, targets).unwrap())
+}
+
+fn descent(more: &str) -> Config {
+    config(&format!(
+        "model.layers = [{{ kind = 'linear', out = 10 }}]\nmodel.init = 'zeros'\nmodel.bias_init = 'zeros'\n\
+         [train]\nbatch = 'full'\noptimizer = 'sgd'\nlr = 0.5\nprecision = 'f64'\n{more}"
+    ))
+}
+
+/// Loss and gradient norm of 1001 steps.
+fn run(more: &str) -> Vec<[f64; 2]> {
+    let mut trainer = on_cpu::<f64>(&descent(more), all_digits(), 2);
+    trainer.within(|trainer| {
+        let step = |_| {
+            let values = &trainer.step().unwrap().values;
+            [values.scalar("loss"), values.scalar("grad_norm")]
+        };
+        (0..1001).map(step).collect()
+    })
+}
+
+#[test]
+fn the_numbers_are_those_of_the_reference() {
+    let whole = run("micro_batch = 1797");
+    for (step, loss, norm) in PRINTED {
+        let found = whole[step].map(|x| format!("{x:.6}"));
+        assert_eq!(found, [loss, norm], "step {step}");
+    }
+    for micro in [256, 600] {
+        let accumulated = run(&format!("micro_batch = {micro}"));
+        for (step, (found, expected)) in accumulated.iter().zip(&whole).enumerate() {
+            for (found, expected) in found.iter().zip(expected) {
+                let error = (found / expected - 1.0).abs();
+                assert!(error < 1e-12, "micro-batches of {micro}, step {step}: {found}, {expected} at once");
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the tests of whole training runs share: configs, trainers on each device, data, differences.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::sync::Arc;
+use steepest::base::Threads;
+use steepest::config::Config;
+use steepest::data::{Dataset, Splits};
+use steepest::exec::{Cpu, Devices, Executor, GpuOptions};
+use steepest::graph::Precision;
+use steepest::run::{HostTensor, Setup, Trainer};
+
+/// A config from TOML.
+pub fn config(text: &str) -> Config {
+    Config::from_toml_str(text, "test.toml").unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// Data without a test part.
+pub fn only(train: Dataset) -> Splits {
+    Splits::new("test", train, None).expect("one part fits itself")
+}
+
+/// A trainer on the CPU in the precision `R`.
+pub fn on_cpu<R: Precision>(config: &Config, splits: Splits, threads: usize) -> Trainer
+where
+    Cpu<R>: Executor + Send,
+{
+    let threads = Arc::new(Threads::new(threads).expect("a pool"));
+    let executor = Box::new(Cpu::<R>::new(threads.clone(), None));
+    trainer(config, Setup { splits, executor, threads: Some(threads), objective: None })
+}
+
+/// A trainer on any adapter, hardware first; none where there is no adapter, which `STEEPEST_REQUIRE_GPU=1` forbids.
+pub fn on_gpu(config: &Config, splits: Splits) -> Option<Trainer> {
+    let devices = Devices::find();
+    let usable = devices.list().iter().filter(|adapter| adapter.compute);
+    let best = usable.min_by_key(|adapter| (adapter.kind, adapter.backend == "gl", adapter.index)).cloned();
+    let Some(adapter) = best else {
+        let required = std::env::var("STEEPEST_REQUIRE_GPU").is_ok_and(|value| value == "1");
+        assert!(!required, "STEEPEST_REQUIRE_GPU=1 and no adapter");
+        println!("SKIPPED: no adapter");
+        return None;
+    };
+    let executor = Box::new(devices.open(&adapter, &GpuOptions::default()).expect("the adapter opens"));
+    Some(trainer(config, Setup { splits, executor, threads: None, objective: None }))
+}
+
+fn trainer(config: &Config, setup: Setup) -> Trainer {
+    Trainer::new(config, setup).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The loss of each of the next steps.
+pub fn losses(trainer: &mut Trainer, steps: usize) -> Vec<f64> {
+    trainer.within(|trainer| (0..steps).map(|_| trainer.step().expect("a step").values.scalar("loss")).collect())
+}
+
+/// All parameters one after the other.
+pub fn flat(tensors: &[HostTensor]) -> Vec<f64> {
+    tensors.iter().flat_map(|tensor| tensor.values.iter().copied()).collect()
+}
+
+/// ‖a − b‖₂.
+pub fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// ‖a‖₂.
+pub fn norm(a: &[f64]) -> f64 {
+    a.iter().map(|a| a * a).sum::<f64>().sqrt()
+}
