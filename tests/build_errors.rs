@@ -6,7 +6,9 @@ use steepest::ops::gather::ScatterAddRows;
 use steepest::ops::layout::Pad;
 use steepest::ops::loss::SoftmaxCrossEntropyGrad;
 use steepest::ops::norm::LayerNormGrad;
+use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::reduce::Sum;
+use steepest::ops::stats::{ChunkStats, ClipFactor, Fold, Tap, TapStats};
 
 type Bad = (&'static str, &'static [&'static str], fn(&mut Graph) -> Result<ValueId>);
 
@@ -78,6 +80,27 @@ const BAD: &[Bad] = &[
     }),
     bad!("dropout", ["p = 1", "[3]"], |g, x = [3]| g.dropout(x, 1.0, [0, 0])),
     bad!("dropout", ["[]"], |g, x = []| g.dropout(x, 0.5, [0, 0])),
+    bad!("accumulate", ["[4]", "[5]"], |g, sums = [4], gradients = [5]| g.apply(Accumulate, &[sums, gradients])),
+    bad!("chunk_stats", ["real[1000]", "index[1]"], |g, gradients = [1000]| {
+        let lengths = index(g, 1);
+        g.apply(ChunkStats { clip_value: None }, &[gradients, lengths])
+    }),
+    bad!("clip_factor", ["[3, 7]"], |g, records = [3, 7], control = [4]| {
+        g.apply(ClipFactor { max_norm: None }, &[records, control])
+    }),
+    bad!("fold", ["[2, 8]", "[3, 7]"], |g, records = [2, 8], table = [3, 7], control = [4]| {
+        let segments = g.input("segments", Type::index([3, 2]))?;
+        g.apply_all(Fold { accumulate: true, loss: false }, &[records, segments, table, control]).map(|all| all[0])
+    }),
+    bad!("tap_stats", ["[5, 3]", "[4]"], |g, x = [5, 3], weights = [4]| {
+        g.apply(TapStats { tap: Tap::Forward }, &[x, weights])
+    }),
+    bad!("update", ["[1024]", "[2048]"], |g, params = [1024], gradients = [2048], control = [4]| {
+        let lengths = index(g, 1);
+        let rule = Rule::Sgd;
+        let update = Update { rule, weight_decay: 0.0, clip_value: None, clip_norm: false, measure: false };
+        g.apply(update, &[params, gradients, control, lengths])
+    }),
 ];
 
 #[test]

@@ -1,0 +1,92 @@
+//! What a caller sees while a run goes on.
+
+use super::trainer::Step;
+use crate::exec::DeviceInfo;
+use crate::verdict::Verdict;
+use std::path::PathBuf;
+
+/// What a caller sees while a run goes on.
+pub trait Observer: Send {
+    /// Before the first step.
+    fn start(&mut self, info: &RunInfo);
+    /// Every step, in order, once its readings are there. It is on the hot path.
+    fn step(&mut self, step: &Step);
+    /// After each validation.
+    fn validation(&mut self, validation: &Validation);
+    /// The layers so far, about once a second.
+    fn layers(&mut self, rows: &[LayerRow]);
+}
+
+/// An observer that looks away.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn start(&mut self, _: &RunInfo) {}
+    fn step(&mut self, _: &Step) {}
+    fn validation(&mut self, _: &Validation) {}
+    fn layers(&mut self, _: &[LayerRow]) {}
+}
+
+/// What is known before the first step.
+#[derive(Clone, Debug)]
+pub struct RunInfo {
+    /// The run's name.
+    pub name: String,
+    /// The device.
+    pub device: DeviceInfo,
+    /// Why this one.
+    pub device_reason: String,
+    /// How many parameters the model has.
+    pub parameters: usize,
+    /// Name and kind of each tapped layer.
+    pub layers: Vec<(String, String)>,
+    /// Training examples.
+    pub train_rows: usize,
+    /// Validation examples.
+    pub validation_rows: usize,
+    /// Test examples.
+    pub test_rows: usize,
+    /// Steps until the end, if nothing ends it before.
+    pub steps_total: u64,
+    /// Steps to an epoch.
+    pub steps_per_epoch: u64,
+    /// Bytes that the plans take on the device.
+    pub memory_bytes: usize,
+    /// The run folder.
+    pub folder: PathBuf,
+}
+
+/// The result of a validation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validation {
+    /// Steps done.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: f64,
+    /// The loss.
+    pub loss: f64,
+    /// The accuracy, of a classifier.
+    pub accuracy: Option<f64>,
+    /// Whether it is the lowest loss so far.
+    pub best: bool,
+}
+
+/// A row of the table of layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerRow {
+    /// The layer's name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// The norm of its gradient at the last step.
+    pub grad_norm: f64,
+    /// The backpropagated signal at the last step.
+    pub signal: f64,
+    /// What the signal is multiplied with from the next layer to this one, averaged.
+    pub factor: f64,
+    /// ‖Δw‖/‖w‖ of the last step.
+    pub update_ratio: f64,
+    /// What is the matter with it.
+    pub verdict: Verdict,
+}
