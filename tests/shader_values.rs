@@ -6,20 +6,9 @@ use instances::cases::{self, Bound, Case};
 use instances::gpu::{Checks, Gpu};
 use instances::reference::{self, Input};
 use steepest::base::{Shape, Type};
-use steepest::graph::{GpuWork, StepScalars};
+use steepest::graph::GpuWork;
 use steepest::ops::matmul::MatMul;
 use steepest::ops::pointwise::{Arg, Code, FUNS, Fun, Pointwise};
-
-const STEP: StepScalars = StepScalars {
-    step: 41,
-    micro: 1,
-    first_row: 1000,
-    rows: 5,
-    lr: 0.01,
-    t: 42,
-    bias_correction1: 0.9,
-    bias_correction2: 0.04,
-};
 
 /// Runs a case on the device and returns its outputs.
 fn on_gpu(gpu: &Gpu, case: &Case, inputs: &[Input], checks: Checks) -> Vec<Vec<f32>> {
@@ -27,13 +16,13 @@ fn on_gpu(gpu: &Gpu, case: &Case, inputs: &[Input], checks: Checks) -> Vec<Vec<f
     let words: Vec<Vec<u32>> = inputs.iter().map(Input::words).collect();
     let old = |output: usize| case.op.in_place().iter().find(|pair| pair.0 == output).map(|pair| words[pair.1].clone());
     let lens: Vec<_> = outputs.iter().enumerate().map(|(i, ty)| (ty.shape.len(), old(i))).collect();
-    let found = gpu.run(&case.op.gpu(&case.inputs, &outputs), &words, &lens, &STEP, checks);
+    let found = gpu.run(&case.op.gpu(&case.inputs, &outputs), &words, &lens, &case.step, checks);
     found.into_iter().map(|words| words.into_iter().map(f32::from_bits).collect()).collect()
 }
 
 /// What is wrong with a case's results, if anything.
 fn wrong(gpu: &Gpu, case: &Case, inputs: &[Input]) -> Option<String> {
-    let (values, bounds) = reference::expected(case, inputs, &STEP);
+    let (values, bounds) = reference::expected(case, inputs);
     for checks in [Checks::On, Checks::Off] {
         let found = on_gpu(gpu, case, inputs, checks);
         for (output, ((values, bounds), found)) in values.iter().zip(&bounds).zip(&found).enumerate() {
@@ -65,7 +54,7 @@ fn a_corrupted_result_is_found() {
     let Some(gpu) = Gpu::or_skip("a_corrupted_result_is_found") else { return };
     for case in cases::all().into_iter().step_by(37) {
         let inputs = reference::draw(&case, 1);
-        let (values, bounds) = reference::expected(&case, &inputs, &STEP);
+        let (values, bounds) = reference::expected(&case, &inputs);
         let mut found = on_gpu(&gpu, &case, &inputs, Checks::On).remove(0);
         assert_eq!(reference::outside(&values[0], &bounds[0], &found), None, "{}", case.name());
         let last = found.len() - 1;

@@ -167,7 +167,7 @@ macro_rules! real {
     };
 }
 
-real!(f32, u32, 23, 127, libm::erff, |s| Some(s), |s| Some(s));
+real!(f32, u32, 23, 127, libm::erff, Some, Some);
 real!(f64, u64, 52, 1023, libm::erf, |_| None, |_| None);
 
 #[cfg(test)]

@@ -88,7 +88,8 @@ mod tests {
             for example in examples {
                 let line = example.split("  #").next().unwrap().replace(['\'', '"'], "");
                 assert!(line.starts_with(name), "{name}: {line}");
-                let words = std::iter::once("steepest").chain(line.split_whitespace().filter(|word| *word != ">"));
+                let line = line.split(" > ").next().unwrap();
+                let words = std::iter::once("steepest").chain(line.split_whitespace());
                 Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}\n{error}"));
             }
         }

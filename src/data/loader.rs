@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn errors_and_panics_reach_the_consumer_in_their_turn() {
-        let faults: [(fn(usize) -> Result<()>, &str); 2] = [
+        type Fault = fn(usize) -> Result<()>;
+        let faults: [(Fault, &str); 2] = [
             (|call| if call == 5 { Err(Error::failure("disk", "gone")) } else { Ok(()) }, "disk: gone"),
             (|call| if call == 5 { panic!("row {call} is cursed") } else { Ok(()) }, "panicked: row 5 is cursed"),
         ];

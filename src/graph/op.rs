@@ -122,6 +122,7 @@ impl<'a, R: Real> Io<'a, R> {
     ///
     /// # Panics
     /// If it holds real numbers: the type-check makes that impossible.
+    #[expect(clippy::should_implement_trait, reason = "it stands beside `real`, and has nothing to do with brackets")]
     pub fn index(&self, i: usize) -> &'a [u32] {
         match self.inputs[i] {
             Data::Index(data) => data,

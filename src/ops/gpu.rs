@@ -9,6 +9,9 @@ pub(crate) const THREADS: usize = 256;
 /// Threads of a workgroup in shaders that reduce rows.
 pub(crate) const ROW_THREADS: usize = 128;
 
+/// Threads of a workgroup that makes a record.
+pub(crate) const RECORD_THREADS: usize = 64;
+
 /// The parameters of a dispatch.
 pub(crate) type Params = Vec<(&'static str, Scalar)>;
 

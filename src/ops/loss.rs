@@ -191,12 +191,12 @@ impl Graph {
     /// Huber's loss, elementwise: ½e² where |e| < δ, else δ(|e| − ½δ) (Huber 1964).
     pub fn huber(&mut self, x: ValueId, t: ValueId, delta: f64) -> Result<ValueId> {
         let error = self.sub(x, t)?;
-        let size = self.abs(error)?;
-        let limit = self.constant(delta);
-        let near = self.minimum(size, limit)?;
-        // near·(|e| − ½near) is ½e² inside and δ(|e| − ½δ) outside.
+        let (low, high) = (self.constant(-delta), self.constant(delta));
+        let near = self.minimum(error, high)?;
+        let near = self.maximum(near, low)?;
+        // near·(e − ½near) is ½e² inside and δ(|e| − ½δ) outside, without the kink of |e| at 0.
         let half = self.scale(near, 0.5)?;
-        let rest = self.sub(size, half)?;
+        let rest = self.sub(error, half)?;
         self.mul(near, rest)
     }
 }

@@ -112,7 +112,7 @@ pub fn fold<R: Real, const N: usize>(mut lanes: [R; N]) -> R {
     while width > 1 {
         width /= 2;
         for i in 0..width {
-            lanes[i] = lanes[i] + lanes[i + width];
+            lanes[i] += lanes[i + width];
         }
     }
     lanes[0]

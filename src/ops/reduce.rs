@@ -129,7 +129,7 @@ pub(crate) fn row_sum<R: Real>(row: &[R]) -> R {
     while width > 1 {
         width /= 2;
         for i in 0..width {
-            lanes[i] = lanes[i] + lanes[i + width];
+            lanes[i] += lanes[i + width];
         }
     }
     lanes[0]

@@ -1,6 +1,7 @@
 //! The texts of the shaders: templates embedded in the library, rendered with the values that a [`Shader`] names.
 
-use super::gpu::{ROW_THREADS, THREADS};
+use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
+use super::{record, stats};
 use crate::base::{Error, Result};
 use crate::graph::{Dispatch, Shader};
 use minijinja::syntax::SyntaxConfig;
@@ -16,11 +17,32 @@ macro_rules! templates {
 }
 
 templates! {
-    "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
+    "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/record.wgsl"
+    "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
-    "dropout.wgsl" "gather.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "pointwise.wgsl" "reduce.wgsl"
-    "softmax.wgsl"
+    "dropout.wgsl" "gather.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
+    "softmax.wgsl" "stats.wgsl"
 }
+
+/// The numbers that shaders share with the host.
+const NUMBERS: [(&str, usize); 16] = [
+    ("THREADS", THREADS),
+    ("ROW_THREADS", ROW_THREADS),
+    ("RECORD_THREADS", RECORD_THREADS),
+    ("CHUNK", record::CHUNK),
+    ("RECORD", record::RECORD),
+    ("MAX", record::MAX),
+    ("SQUARES", record::SQUARES),
+    ("MAGNITUDES", record::MAGNITUDES),
+    ("SUM", record::SUM),
+    ("ZEROS", record::ZEROS),
+    ("NON_FINITE", record::NON_FINITE),
+    ("WEIGHT_SQUARES", record::WEIGHT_SQUARES),
+    ("STEP_SQUARES", record::STEP_SQUARES),
+    ("CLIP", stats::CLIP),
+    ("HALT", stats::HALT),
+    ("NORM", stats::NORM),
+];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -28,8 +50,10 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     // A line with a block tag leaves no blank line.
     environment
         .set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("a known syntax"));
-    environment.add_global("THREADS", THREADS);
-    environment.add_global("ROW_THREADS", ROW_THREADS);
+    for (name, number) in NUMBERS {
+        environment.add_global(name, number);
+    }
+    environment.add_global("STEP_SCALE", record::STEP_SCALE);
     environment.add_global("MAX_WORKGROUPS", Dispatch::MAX_WORKGROUPS);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text).expect("the shaders are well-formed templates");

@@ -2,9 +2,10 @@
 //! table, with the clip factor and the halt flag computed there too. See [`super::record`] for what a record holds.
 
 use super::expect_dtypes;
+use super::gpu::Params;
 use super::record::{self, CHUNK, MAX, NON_FINITE, RECORD, SQUARES, scale_of};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
-use crate::graph::{GpuWork, Io, Op};
+use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
 
 /// The control block: clip factor, halt flag (sticky), global gradient norm, unused.
@@ -71,6 +72,17 @@ impl TapStats {
     }
 }
 
+/// A dispatch of a workgroup to each of `records` records.
+fn dispatch(
+    entry: &'static str,
+    vars: Vec<(&'static str, String)>,
+    binds: Vec<Bind>,
+    params: Params,
+    records: usize,
+) -> Dispatch {
+    Dispatch { shader: Shader { stem: "stats", entry, vars }, binds, params, workgroups: Dispatch::fold(records) }
+}
+
 impl Op for TapStats {
     fn name(&self) -> &'static str {
         "tap_stats"
@@ -95,8 +107,15 @@ impl Op for TapStats {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+        let shape = inputs[0].shape;
+        let width = shape.len() / shape.dim(0);
+        let (entry, binds) = match self.tap {
+            Tap::Forward => ("tap_forward", vec![Bind::In(0), Bind::Out(0)]),
+            Tap::Signal => ("tap_signal", vec![Bind::In(0), Bind::In(1), Bind::Out(0)]),
+        };
+        let params =
+            vec![("rows", shape.dim(0).into()), ("width", width.into()), ("group", Self::rows_per_group(width).into())];
+        GpuWork::one(dispatch(entry, vec![], binds, params, outputs[0].shape.dim(0)))
     }
 }
 
@@ -175,9 +194,11 @@ impl Op for ChunkStats {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let chunks = inputs[1].shape.dim(0);
+        let params = vec![("limit", self.clip_value.unwrap_or(f64::from(f32::MAX)).into()), ("chunks", chunks.into())];
+        let vars = vec![("clip", u8::from(self.clip_value.is_some()).to_string())];
+        GpuWork::one(dispatch("chunk_stats", vars, vec![Bind::In(0), Bind::In(1), Bind::Out(0)], params, chunks))
     }
 }
 
@@ -233,9 +254,11 @@ impl Op for ClipFactor {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let records = inputs[0].shape.len() / RECORD;
+        let params = vec![("records", records.into()), ("max_norm", self.max_norm.unwrap_or(0.0).into())];
+        let vars = vec![("clip", u8::from(self.max_norm.is_some()).to_string())];
+        GpuWork::one(dispatch("clip_factor", vars, vec![Bind::In(0), Bind::Out(0)], params, 1))
     }
 }
 
@@ -305,8 +328,19 @@ impl Op for Fold {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        let rows = inputs[1].shape.dim(0);
+        let flags =
+            vec![("accumulate", u8::from(self.accumulate).to_string()), ("loss", u8::from(self.loss).to_string())];
+        let params = vec![("rows", rows.into())];
+        let binds = vec![Bind::In(0), Bind::In(1), Bind::Out(0)];
+        let fold = dispatch("fold_rows", flags.clone(), binds, params.clone(), rows);
+        let mut binds = vec![Bind::Out(0), Bind::Out(1)];
+        if self.loss {
+            binds.insert(0, Bind::In(4));
+        }
+        // The flag and the loss wait for all rows, so they are a dispatch of their own.
+        let end = dispatch("fold_end", flags, binds, params, 1);
+        GpuWork { scratch: Vec::new(), dispatches: vec![fold, end] }
     }
 }

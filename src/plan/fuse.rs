@@ -203,7 +203,7 @@ impl Fusion<'_> {
             let Some(program) = self.programs.get(reader) else { continue };
             let shape = self.graph.shape(self.graph.nodes()[reader.index()].outputs[0]);
             // Two inputs of the product, and the product itself is no buffer any more.
-            let fits = program.inputs.len() + 1 <= MAX_INPUTS && shape == self.graph.shape(value);
+            let fits = program.inputs.len() < MAX_INPUTS && shape == self.graph.shape(value);
             if fits && !self.wanted.contains(&value) && !epilogues.contains_key(reader) {
                 epilogues.insert(*reader, NodeId(i as u32));
             }

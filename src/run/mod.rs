@@ -1,7 +1,36 @@
 //! A run: what is written while it trains and what is left of it afterwards.
 //!
-//! A run folder holds `environment.json` (where it ran), `steps.jsonl` (the step record) with `steps.schema.json` (what
-//! its columns are), `flight.jsonl` (the last steps, whole), `model.safetensors` and `summary.json`.
+//! # The run folder
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `config.toml` | all settings, defaults too |
+//! | `preprocessing.json` | what was done to the features |
+//! | `environment.json` | where it ran: device and why, system, seed, command |
+//! | `steps.jsonl` | the step record |
+//! | `steps.schema.json` | what its columns are: name, meaning, definition, the names of layers or tensors |
+//! | `flight.jsonl` | the last steps, whole, and why they were written |
+//! | `model.safetensors` | the weights, named as in `torch.nn.Sequential` |
+//! | `summary.json` | how it ended |
+//!
+//! # The step record
+//!
+//! `steps.jsonl` has a line of JSON for each row. A row stands for one step or several, none is left out: every step is
+//! folded into its row.
+//!
+//! | key | what it is |
+//! |---|---|
+//! | `step` | the last step of the row; steps count from 1 |
+//! | `steps` | how many steps the row stands for |
+//! | `epoch`, `examples` | epochs done and examples seen after the last step |
+//! | `non_finite_steps` | how many of the steps had a value that was not finite |
+//! | a quantity of [`crate::probe`] | its mean over the steps: a number, or a list with an entry for each layer or tensor |
+//! | the same with `_min`, `_max` | the smallest and the largest finite value |
+//!
+//! Numbers have six significant digits and always a point or an exponent; what is not finite is `null`. Which steps end a row
+//! follows from the step number alone ([`thinning`]): every step at first, then 2, 4, 8, … to a row, so that the file grows
+//! with the logarithm of the run's length; `record.every` sets a fixed count. `flight.jsonl` has single steps with nine
+//! digits, which give an f32 back exactly, and a `reason`. [`steps`] reads both, also those of a run that was killed.
 
 mod blueprint;
 mod check;

@@ -277,6 +277,32 @@ struct Progress<'a> {
     started: Instant,
     trained: Duration,
     non_finite: Option<(u64, NonFinite)>,
+    epoch_loss: EpochLoss,
+}
+
+/// The mean loss of the steps of the last epoch, whole or, before the first ends, begun.
+#[derive(Clone, Copy, Debug, Default)]
+struct EpochLoss {
+    epoch: u64,
+    sum: f64,
+    steps: u64,
+    whole: Option<f64>,
+}
+
+impl EpochLoss {
+    fn push(&mut self, step: u64, per_epoch: u64, loss: f64) {
+        let epoch = step / per_epoch;
+        if epoch != self.epoch {
+            *self = Self { epoch, whole: Some(self.sum / self.steps as f64), ..Self::default() };
+        }
+        self.sum += loss;
+        self.steps += 1;
+    }
+
+    fn mean(&self, per_epoch: u64) -> Option<f64> {
+        let begun = (self.steps > 0).then(|| self.sum / self.steps as f64);
+        if self.steps == per_epoch { begun } else { self.whole.or(begun) }
+    }
 }
 
 impl Run<'_> {
@@ -292,6 +318,7 @@ impl Run<'_> {
             started: now,
             trained: Duration::ZERO,
             non_finite: None,
+            epoch_loss: EpochLoss::default(),
         };
         let stop = self.steps(trainer, &mut progress)?;
         self.end(trainer, progress, stop)
@@ -331,7 +358,7 @@ impl Run<'_> {
                 return Ok(Stop::Patience);
             }
             if done {
-                let by_epochs = self.config.train.epochs as u64 * self.info.steps_per_epoch;
+                let by_epochs = self.config.train.epochs * self.info.steps_per_epoch;
                 return Ok(if self.info.steps_total < by_epochs { Stop::MaxSteps } else { Stop::Epochs });
             }
             if late {
@@ -345,11 +372,13 @@ impl Run<'_> {
         let mut wait = wait;
         while let Some(step) = trainer.collect(wait)? {
             wait = false;
-            progress.record.push(step.step, step.epoch, step.examples, step.values.flat())?;
+            // The trainer counts from 0, people and records from 1.
+            progress.record.push(step.step + 1, step.epoch, step.examples, step.values.flat())?;
             progress.observer.step(step);
             progress.last.clone_from(step);
+            progress.epoch_loss.push(step.step, self.info.steps_per_epoch, step.values.scalar("loss"));
             if let (Some(what), None) = (step.non_finite, progress.non_finite) {
-                progress.non_finite = Some((step.step, what));
+                progress.non_finite = Some((step.step + 1, what));
             }
         }
         // The clock is asked only now and then: a step of a small network takes a few microseconds.
@@ -383,7 +412,7 @@ impl Run<'_> {
     }
 
     fn end(&self, trainer: &mut Trainer, progress: Progress<'_>, stop: Stop) -> Result<RunEnd> {
-        let Progress { record, best, last, trained, started, non_finite, .. } = progress;
+        let Progress { record, best, last, trained, started, non_finite, epoch_loss, .. } = progress;
         let layers = layer_rows(trainer, &last);
         let report = record.finish(stop.word())?;
         if let Some(params) = best.as_ref().and_then(|best| best.params.as_ref()) {
@@ -401,7 +430,10 @@ impl Run<'_> {
         let seconds = trained.as_secs_f64();
         let mut summary = Summary {
             name: self.info.name.clone(),
-            train: Some(super::summary::PartSummary { loss: Some(last.values.scalar("loss")), ..Default::default() }),
+            train: Some(super::summary::PartSummary {
+                loss: epoch_loss.mean(self.info.steps_per_epoch),
+                ..Default::default()
+            }),
             validation: validation.as_ref().map(|part| part.summary()),
             test: test.as_ref().map(|part| part.summary()),
             best: best.as_ref().map(|best| BestSummary {
@@ -409,7 +441,6 @@ impl Run<'_> {
                 value: Some(best.loss),
                 step: best.step,
                 epoch: best.epoch,
-                ..Default::default()
             }),
             steps: report.steps,
             epochs: last.epoch,

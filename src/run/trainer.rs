@@ -129,11 +129,7 @@ impl Trainer {
         let per_epoch = batching.batches_per_epoch() as u64;
         let total = total_steps(config, per_epoch);
         let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
-        let single = info.precision == "f32";
-        let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
-        let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
-        let tensor_layers = blueprint.tensor_layers.clone();
-        let reader = Reader::new(blueprint.layout.clone(), single, widths, lens, tensor_layers);
+        let reader = reader(&blueprint, info.precision == "f32");
         let source: Arc<dyn RowSource> = train;
         let feed = if resident {
             let staged = Staged::new(source.as_ref(), &schedule);
@@ -364,6 +360,13 @@ fn batching(config: &Config, examples: usize) -> Result<Batching> {
     Ok(Batching { examples, batch, micro, shuffle, drop_last: train.drop_last, reduction, seed: train.seed })
 }
 
+/// What reads the tables of these plans.
+fn reader(blueprint: &Blueprint, single_precision: bool) -> Reader {
+    let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
+    let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    Reader::new(blueprint.layout.clone(), single_precision, widths, lens, blueprint.tensor_layers.clone())
+}
+
 /// Whether the training data stays on the device: it must fit into one binding.
 fn resident(config: &Config, train: &Dataset, binding_len_max: usize) -> Result<bool> {
     let len = train.len() * train.features();
@@ -393,7 +396,7 @@ fn class_weights(config: &Config, train: &Dataset) -> Result<Option<Vec<f64>>> {
 
 /// Steps until training ends, where a config bounds them.
 pub(super) fn total_steps(config: &Config, per_epoch: u64) -> u64 {
-    let by_epochs = (config.train.epochs as u64).saturating_mul(per_epoch);
+    let by_epochs = config.train.epochs.saturating_mul(per_epoch);
     config.train.max_steps.map_or(by_epochs, |max| max.min(by_epochs))
 }
 

@@ -1,7 +1,7 @@
 //! What came of a run: layers, scores, time, files.
 
 use super::layers;
-use super::number::{bytes, count, duration, percent, significant};
+use super::number::{bytes, count, counted, duration, percent, significant};
 use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
 use crate::run::RunEnd;
@@ -57,12 +57,9 @@ fn scores(summary: &Summary, style: Style) -> String {
     let parts = [("training", &summary.train), ("validation", &summary.validation), ("test", &summary.test)];
     let parts: Vec<(&str, Vec<(String, String)>)> =
         parts.iter().filter_map(|(name, part)| Some((*name, part_scores(part.as_ref()?)))).collect();
-    let mut columns: Vec<&str> = Vec::new();
-    for (name, _) in parts.iter().flat_map(|(_, scores)| scores) {
-        if !columns.contains(&name.as_str()) {
-            columns.push(name);
-        }
-    }
+    // The part with the most scores has them in the order of reading; the others have some of them.
+    let fullest = parts.iter().map(|(_, scores)| scores).max_by_key(|scores| scores.len());
+    let columns: Vec<&str> = fullest.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     if columns.is_empty() {
         return String::new();
     }
@@ -97,8 +94,8 @@ fn part_scores(part: &PartSummary) -> Vec<(String, String)> {
 fn facts(summary: &Summary, style: Style) -> String {
     let mut table = Table::new([("", Align::Left), ("", Align::Left)]);
     let mut row = |name: &str, text: String| table.row([Cell::painted(name, Paint::Dim), text.into()]);
-    let ended = format!("after {} steps, {} epochs", count(summary.steps), significant(summary.epochs));
-    row("ended", format!("{ended}, by: {}", summary.stopped_by));
+    let (steps, epochs) = (counted(summary.steps, "step"), significant(summary.epochs));
+    row("ended", format!("after {steps} ({epochs} epochs): {}", reason(&summary.stopped_by)));
     let speed =
         summary.examples_per_second.map_or(String::new(), |n| format!(", {} examples/s", count(n.round() as u64)));
     let time = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
@@ -109,6 +106,18 @@ fn facts(summary: &Summary, style: Style) -> String {
         row("best", format!("{} {value} after step {step}, epoch {epoch}", best.metric));
     }
     table.render(style)
+}
+
+/// Why a run ended, in a sentence; a word that has none stands for itself.
+fn reason(stopped_by: &str) -> &str {
+    match stopped_by {
+        "epochs" => "all epochs are done",
+        "max_steps" => "train.max_steps is reached",
+        "max_time" => "train.max_time is over",
+        "patience" => "the validation loss did not get better any more",
+        "non_finite" => "a value was not finite any more",
+        other => other,
+    }
 }
 
 /// The files of a run folder in the order of [`FILES`], each with its size and what it is.

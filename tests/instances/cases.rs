@@ -1,7 +1,9 @@
 //! Instances of every op with inputs of many shapes: each is a case for reflection, translation and values.
 
+use super::reference::Input;
+use super::updates;
 use steepest::base::{Shape, Type};
-use steepest::graph::Op;
+use steepest::graph::{Op, StepScalars};
 use steepest::ops::dropout::Dropout;
 use steepest::ops::gather::{GatherRows, OneHot, ScatterAddRows};
 use steepest::ops::layout::{Concat, Pad, Reshape, Slice, Transpose};
@@ -21,7 +23,21 @@ pub enum Bound {
     Mixed { ulps: f64, size: f64 },
     /// `terms` times the op's result for the absolute values of the inputs, and some for an epilogue: c·n·Σ|aᵢbᵢ|.
     Linear { terms: f64 },
+    /// A table of records: counts exactly, sums within `terms` times the sum of magnitudes.
+    Records { terms: f64 },
 }
+
+/// The step that cases run in unless they say otherwise.
+pub const STEP: StepScalars = StepScalars {
+    step: 41,
+    micro: 1,
+    first_row: 1000,
+    rows: 5,
+    lr: 0.01,
+    t: 42,
+    bias_correction1: 0.9,
+    bias_correction2: 0.04,
+};
 
 /// An op, its input types, and what to fill them with.
 #[derive(Debug)]
@@ -32,12 +48,40 @@ pub struct Case {
     pub range: (f64, f64),
     /// Indices are below this.
     pub below: u32,
-    pub bound: Bound,
+    /// For each output; the last one for all that follow.
+    pub bounds: Vec<Bound>,
+    /// Brings drawn inputs into the form that the op expects.
+    pub prepare: fn(&mut [Input]),
+    pub step: StepScalars,
 }
 
 impl Case {
     pub fn new(op: impl Op, inputs: Vec<Type>, bound: Bound) -> Self {
-        Self { op: Box::new(op), inputs, range: (-2.0, 2.0), below: 1, bound }
+        Self::boxed(Box::new(op), inputs, bound)
+    }
+
+    pub fn boxed(op: Box<dyn Op>, inputs: Vec<Type>, bound: Bound) -> Self {
+        Self { op, inputs, range: (-2.0, 2.0), below: 1, bounds: vec![bound], prepare: |_| (), step: STEP }
+    }
+
+    pub fn bounds(mut self, bounds: &[Bound]) -> Self {
+        self.bounds = bounds.to_vec();
+        self
+    }
+
+    pub fn prepare(mut self, prepare: fn(&mut [Input])) -> Self {
+        self.prepare = prepare;
+        self
+    }
+
+    /// The first micro-batch of the first update.
+    pub fn first(mut self) -> Self {
+        self.step = StepScalars { micro: 0, t: 1, ..STEP };
+        self
+    }
+
+    pub fn bound(&self, output: usize) -> Bound {
+        self.bounds[output.min(self.bounds.len() - 1)]
     }
 
     pub fn range(mut self, low: f64, high: f64) -> Self {
@@ -56,7 +100,7 @@ impl Case {
 
     pub fn name(&self) -> String {
         let inputs: Vec<String> = self.inputs.iter().map(Type::to_string).collect();
-        format!("{:?} of {} in {:?}", self.op, inputs.join(", "), self.range)
+        format!("{:?} of {} in {:?} at update {}", self.op, inputs.join(", "), self.range, self.step.t)
     }
 }
 
@@ -70,6 +114,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(rows());
     cases.extend(dropouts());
     cases.extend(products());
+    cases.extend(updates::all());
     cases
 }
 
@@ -174,27 +219,30 @@ fn sums() -> Vec<Case> {
     cases
 }
 
+fn boxed(op: impl Op) -> Box<dyn Op> {
+    Box::new(op)
+}
+
 fn layouts() -> Vec<Case> {
-    let exact =
-        |op: Box<dyn Op>, inputs: Vec<Type>| Case { op, inputs, range: (-2.0, 2.0), below: 1, bound: Bound::Exact };
-    let mut cases = vec![exact(Box::new(Reshape { to: Shape::from([15, 7]) }), vec![real(&[3, 5, 7])])];
+    let exact = |op, inputs| Case::boxed(op, inputs, Bound::Exact);
+    let mut cases = vec![exact(boxed(Reshape { to: Shape::from([15, 7]) }), vec![real(&[3, 5, 7])])];
     for order in [vec![1, 0], vec![0, 1]] {
-        cases.push(exact(Box::new(Transpose { order }), vec![real(&[17, 31])]));
+        cases.push(exact(boxed(Transpose { order }), vec![real(&[17, 31])]));
     }
     for order in [[0, 2, 1], [1, 0, 2], [2, 1, 0], [1, 2, 0]] {
-        cases.push(exact(Box::new(Transpose { order: order.to_vec() }), vec![real(&[3, 5, 7])]));
+        cases.push(exact(boxed(Transpose { order: order.to_vec() }), vec![real(&[3, 5, 7])]));
     }
     for order in [[3, 1, 0, 2], [0, 2, 3, 1], [2, 3, 0, 1]] {
-        cases.push(exact(Box::new(Transpose { order: order.to_vec() }), vec![real(&[2, 3, 5, 7])]));
+        cases.push(exact(boxed(Transpose { order: order.to_vec() }), vec![real(&[2, 3, 5, 7])]));
     }
     for axis in 0..3 {
-        let slice = |start, len| Box::new(Slice { axis, start, len });
+        let slice = |start, len| boxed(Slice { axis, start, len });
         cases.push(exact(slice(1, 2), vec![real(&[3, 5, 7])]));
         cases.push(exact(slice(0, 1), vec![real(&[3, 1, 7].map(|n| if n == 1 { 4 } else { n }))]));
-        cases.push(exact(Box::new(Pad { axis, before: 2, after: 1 }), vec![real(&[3, 5, 7])]));
-        cases.push(exact(Box::new(Pad { axis, before: 0, after: 3 }), vec![real(&[1, 2, 1])]));
+        cases.push(exact(boxed(Pad { axis, before: 2, after: 1 }), vec![real(&[3, 5, 7])]));
+        cases.push(exact(boxed(Pad { axis, before: 0, after: 3 }), vec![real(&[1, 2, 1])]));
         let other = Shape::from([3, 5, 7]).with_dim(axis, 4);
-        cases.push(exact(Box::new(Concat { axis }), vec![real(&[3, 5, 7]), Type::real(other)]));
+        cases.push(exact(boxed(Concat { axis }), vec![real(&[3, 5, 7]), Type::real(other)]));
     }
     cases
 }

@@ -4,3 +4,4 @@
 pub mod cases;
 pub mod gpu;
 pub mod reference;
+pub mod updates;

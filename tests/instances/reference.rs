@@ -4,6 +4,7 @@ use super::cases::{Bound, Case};
 use steepest::base::{Shape, Stream, StreamId, Threads, Type};
 use steepest::graph::{Data, Io, Op, StepScalars};
 use steepest::ops::matmul::MatMul;
+use steepest::ops::record::{MAGNITUDES, MAX, RECORD, SQUARES, STEP_SQUARES, SUM, WEIGHT_SQUARES};
 
 /// The contents of an input: numbers that f32 holds exactly, or indices.
 #[derive(Clone, Debug)]
@@ -28,7 +29,14 @@ impl Input {
         }
     }
 
-    fn numbers(&self) -> &[f64] {
+    pub fn numbers(&self) -> &[f64] {
+        match self {
+            Self::Real(numbers) => numbers,
+            Self::Index(_) => panic!("indices"),
+        }
+    }
+
+    pub fn numbers_mut(&mut self) -> &mut Vec<f64> {
         match self {
             Self::Real(numbers) => numbers,
             Self::Index(_) => panic!("indices"),
@@ -45,7 +53,14 @@ pub fn draw(case: &Case, seed: u64) -> Vec<Input> {
         steepest::base::DType::Real => Input::Real((0..ty.shape.len()).map(|_| number(&mut stream)).collect()),
         steepest::base::DType::Index => Input::Index((0..ty.shape.len()).map(|_| stream.below(case.below)).collect()),
     };
-    case.inputs.iter().map(input).collect()
+    let mut inputs: Vec<Input> = case.inputs.iter().map(input).collect();
+    (case.prepare)(&mut inputs);
+    for input in &mut inputs {
+        if let Input::Real(numbers) = input {
+            numbers.iter_mut().for_each(|x| *x = f64::from(*x as f32));
+        }
+    }
+    inputs
 }
 
 /// The outputs of an op's f64 kernel.
@@ -76,32 +91,44 @@ pub fn run(op: &dyn Op, types: &[Type], inputs: &[Input], step: &StepScalars) ->
     outputs
 }
 
+const U: f64 = f32::EPSILON as f64 / 2.0;
+
+/// Results below the normal numbers may be flushed to 0.
+const TINY: f64 = f32::MIN_POSITIVE as f64;
+
 /// The outputs of a case and how far a result may lie from each number.
-pub fn expected(case: &Case, inputs: &[Input], step: &StepScalars) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
-    const U: f64 = f32::EPSILON as f64 / 2.0;
-    // Results below the normal numbers may be flushed to 0.
-    const TINY: f64 = f32::MIN_POSITIVE as f64;
-    let values = outputs(case, inputs, step);
-    let bounds = match case.bound {
-        Bound::Exact => values.iter().map(|out| vec![0.0; out.len()]).collect(),
-        Bound::Mixed { ulps, size } => {
-            values.iter().map(|out| out.iter().map(|x| U * (ulps * x.abs() + size) + TINY).collect()).collect()
-        }
+pub fn expected(case: &Case, inputs: &[Input]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let values = outputs(case, inputs);
+    let bound = |(output, values): (usize, &Vec<f64>)| match case.bound(output) {
+        Bound::Exact => vec![0.0; values.len()],
+        Bound::Mixed { ulps, size } => values.iter().map(|x| U * (ulps * x.abs() + size) + TINY).collect(),
         Bound::Linear { terms } => {
             let positive: Vec<Input> = inputs.iter().map(Input::abs).collect();
-            let sizes = outputs(case, &positive, step);
-            sizes.iter().map(|out| out.iter().map(|x| U * terms * x + TINY).collect()).collect()
+            outputs(case, &positive)[output].iter().map(|x| U * terms * x + TINY).collect()
         }
+        Bound::Records { terms } => values.chunks(RECORD).flat_map(|record| record_bounds(record, terms)).collect(),
     };
+    let bounds = values.iter().enumerate().map(bound).collect();
     (values, bounds)
 }
 
-fn outputs(case: &Case, inputs: &[Input], step: &StepScalars) -> Vec<Vec<f64>> {
+fn record_bounds(record: &[f64], terms: f64) -> [f64; RECORD] {
+    let relative = |field: usize| U * terms * record[field].abs() + TINY;
+    let mut bounds = [0.0; RECORD];
+    bounds[MAX] = U * 4.0 * record[MAX];
+    for field in [SQUARES, MAGNITUDES, WEIGHT_SQUARES, STEP_SQUARES] {
+        bounds[field] = relative(field);
+    }
+    bounds[SUM] = relative(MAGNITUDES) + relative(SUM);
+    bounds
+}
+
+fn outputs(case: &Case, inputs: &[Input]) -> Vec<Vec<f64>> {
     match (case.op.as_ref() as &dyn std::any::Any).downcast_ref::<MatMul>() {
         Some(MatMul { transpose_a, transpose_b, epilogue: Some(code) }) => {
             // The epilogue's program by its own definition, number by number.
             let plain = MatMul { transpose_a: *transpose_a, transpose_b: *transpose_b, epilogue: None };
-            let product = run(&plain, &case.inputs[..2], &inputs[..2], step).remove(0);
+            let product = run(&plain, &case.inputs[..2], &inputs[..2], &case.step).remove(0);
             let shape = case.outputs()[0].shape;
             let number = |(i, &x): (usize, &f64)| {
                 let more = case.inputs.iter().zip(inputs).skip(2);
@@ -110,7 +137,7 @@ fn outputs(case: &Case, inputs: &[Input], step: &StepScalars) -> Vec<Vec<f64>> {
             };
             vec![product.iter().enumerate().map(number).collect()]
         }
-        _ => run(case.op.as_ref(), &case.inputs, inputs, step),
+        _ => run(case.op.as_ref(), &case.inputs, inputs, &case.step),
     }
 }
 

@@ -19,9 +19,20 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Looks for adapters on every backend. `WGPU_BACKEND` narrows the backends, as in other programs that use wgpu.
+    /// Looks for adapters: through Vulkan, Metal and DX12, and through GL where these have none, since GL shows the same
+    /// hardware again and its libraries write to the terminal. `WGPU_BACKEND` says which backends instead, as in other
+    /// programs that use wgpu.
     pub fn find() -> Self {
-        let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::PRIMARY | wgpu::Backends::GL);
+        match wgpu::Backends::from_env() {
+            Some(backends) => Self::on(backends),
+            None => {
+                let devices = Self::on(wgpu::Backends::PRIMARY);
+                if devices.list.is_empty() { Self::on(wgpu::Backends::GL) } else { devices }
+            }
+        }
+    }
+
+    fn on(backends: wgpu::Backends) -> Self {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends,
             // No validation layers unless WGPU_VALIDATION asks for them: they write to the terminal and cost time.

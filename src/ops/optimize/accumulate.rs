@@ -1,8 +1,8 @@
 //! The sum of micro-batch gradients.
 
 use crate::base::{DType, Error, Real, Result, Type};
-use crate::graph::{GpuWork, Io, Op};
-use crate::ops::expect_dtypes;
+use crate::graph::{Bind, GpuWork, Io, Op, Shader};
+use crate::ops::{expect_dtypes, gpu};
 use crate::{answers, kernel};
 
 /// Elements that one thread takes at a time.
@@ -50,8 +50,8 @@ impl Op for Accumulate {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, _: &[Type], outputs: &[Type]) -> GpuWork {
+        let shader = Shader::plain("optimize", "accumulate");
+        gpu::elementwise(shader, vec![Bind::In(1), Bind::Out(0)], vec![("len", outputs[0].shape.len().into())])
     }
 }

@@ -142,7 +142,7 @@ impl<R: Real, E: Element<R>> Shared<'_, R, E> {
             let scaled = step * R::of(STEP_SCALE);
             sums.weight[lane] += w[lane] * w[lane];
             sums.step[lane] += scaled * scaled;
-            w[lane] = w[lane] + step;
+            w[lane] += step;
             for k in 0..E::STATES {
                 states[k][lane] = if moves { new[k] } else { old[k] };
             }

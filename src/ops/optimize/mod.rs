@@ -5,6 +5,7 @@
 
 mod accumulate;
 mod cpu;
+mod gpu;
 mod rule;
 
 pub use accumulate::Accumulate;
@@ -70,8 +71,7 @@ impl Op for Update {
     answers!(no scratch);
     kernel!(run);
 
-    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let _ = (inputs, outputs);
-        GpuWork::default()
+    fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
+        gpu::work(self, inputs)
     }
 }

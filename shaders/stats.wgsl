@@ -1,0 +1,188 @@
+// Statistics: records of value rows and of gradient chunks, folded per tensor and layer, with the clip factor and the halt
+// flag. A workgroup makes each record; no atomics, so that runs repeat bit for bit.
+{% from "lib/record_macros.wgsl" import read_record, write_record %}
+{% include "lib/grid.wgsl" %}
+{% include "lib/record.wgsl" %}
+{% if entry == "tap_forward" or (entry == "fold_rows" and accumulate) %}
+{% include "lib/step.wgsl" %}
+{% endif %}
+
+struct Params {
+{% if entry == "tap_forward" or entry == "tap_signal" %}
+    rows: u32,
+    width: u32,
+    // Rows to a record.
+    group: u32,
+{% elif entry == "chunk_stats" %}
+    // Elements are limited to ± this.
+    limit: f32,
+    chunks: u32,
+{% elif entry == "clip_factor" %}
+    records: u32,
+    max_norm: f32,
+{% else %}
+    rows: u32,
+{% endif %}
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+
+{% if entry == "tap_forward" or entry == "tap_signal" %}
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+{% if entry == "tap_forward" %}
+@group(0) @binding(2) var<storage, read_write> records: array<f32>;
+
+// 1 for a real row, 0 for padding.
+fn factor_of(row: u32) -> f32 {
+    return select(0.0, 1.0, row < step.rows);
+}
+{% else %}
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read_write> records: array<f32>;
+
+// 1/w for the row of an example of weight w, 0 where it has none.
+fn factor_of(row: u32) -> f32 {
+    return select(0.0, 1.0 / weights[row], weights[row] != 0.0);
+}
+{% endif %}
+
+// x [rows, width] to records [rows/group, 8], overwritten: a workgroup to each group of rows. Rows of factor 0 are left out.
+@compute @workgroup_size({{ RECORD_THREADS }})
+fn {{ entry }}(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let group = workgroup_number(id);
+    if (group * params.group >= params.rows) {
+        return;
+    }
+    let first = group * params.group * params.width;
+    let last = min((group + 1u) * params.group, params.rows) * params.width;
+    var own = Record();
+    for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
+        let factor = factor_of(i / params.width);
+        // The test is of x itself: a product that overflows is no gap in the data.
+        let size = abs(x[i] * factor);
+        own.top = select(own.top, size, is_finite(x[i]) && factor != 0.0 && size > own.top);
+    }
+    let scale = scale_of(own.top);
+    for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
+        let factor = factor_of(i / params.width);
+        if (factor != 0.0) {
+            add_number(&own, x[i], x[i] * factor, scale);
+        }
+    }
+    let whole = fold_records(own, thread);
+    if (thread == 0u) {
+{{ write_record("records", "group", "whole") }}
+    }
+}
+{% elif entry == "chunk_stats" %}
+@group(0) @binding(1) var<storage, read> gradients: array<f32>;
+@group(0) @binding(2) var<storage, read> lengths: array<u32>;
+@group(0) @binding(3) var<storage, read_write> records: array<f32>;
+
+// x limited to ± the limit; NaN stays NaN.
+fn limited(x: f32) -> f32 {
+    return select(select(x, -params.limit, x < -params.limit), params.limit, x > params.limit);
+}
+
+// Gradients [chunks, {{ CHUNK }}] to records [chunks, 8], overwritten: a workgroup to each chunk.
+@compute @workgroup_size({{ RECORD_THREADS }})
+fn chunk_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let chunk = workgroup_number(id);
+    if (chunk >= params.chunks) {
+        return;
+    }
+    let first = chunk * {{ CHUNK }}u;
+    let last = first + lengths[chunk];
+    var own = Record();
+    for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
+        own.top = larger(own.top, {{ "limited(gradients[i])" if clip else "gradients[i]" }});
+    }
+    let scale = scale_of(own.top);
+    for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
+        let g = {{ "limited(gradients[i])" if clip else "gradients[i]" }};
+        add_number(&own, g, g, scale);
+    }
+    let whole = fold_records(own, thread);
+    if (thread == 0u) {
+{{ write_record("records", "chunk", "whole") }}
+    }
+}
+{% elif entry == "clip_factor" %}
+@group(0) @binding(1) var<storage, read> records: array<f32>;
+@group(0) @binding(2) var<storage, read_write> control: array<f32>;
+
+// All records to the global norm, the clip factor and the halt flag, which stays up: one workgroup.
+@compute @workgroup_size({{ RECORD_THREADS }})
+fn clip_factor(@builtin(local_invocation_index) thread: u32) {
+    var own = Record();
+    for (var i = thread; i < params.records; i += {{ RECORD_THREADS }}u) {
+        own = combined(own, {{ read_record("records", "i") }});
+    }
+    let whole = fold_records(own, thread);
+    if (thread == 0u) {
+        let norm = sqrt(whole.squares) / scale_of(whole.top);
+        let factor = params.max_norm / (norm + 1e-6);
+        control[{{ NORM }}] = norm;
+        control[{{ CLIP }}] = {{ "select(1.0, factor, factor < 1.0)" if clip else "1.0" }};
+        if (whole.non_finite != 0.0) {
+            control[{{ HALT }}] = 1.0;
+        }
+    }
+}
+{% elif entry == "fold_rows" %}
+@group(0) @binding(1) var<storage, read> records: array<f32>;
+@group(0) @binding(2) var<storage, read> segments: array<u32>;
+@group(0) @binding(3) var<storage, read_write> table: array<f32>;
+
+// Segments of records to the rows of the table, overwritten or, where it accumulates, added to from the second micro-batch
+// on: a workgroup to each row.
+@compute @workgroup_size({{ RECORD_THREADS }})
+fn fold_rows(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let row = workgroup_number(id);
+    if (row >= params.rows) {
+        return;
+    }
+    var own = Record();
+{% if accumulate %}
+    if (thread == 0u && step.micro != 0u) {
+        own = {{ read_record("table", "row") }};
+    }
+{% endif %}
+    for (var i = segments[2u * row] + thread; i < segments[2u * row + 1u]; i += {{ RECORD_THREADS }}u) {
+        own = combined(own, {{ read_record("records", "i") }});
+    }
+    let whole = fold_records(own, thread);
+    if (thread == 0u) {
+{{ write_record("table", "row", "whole") }}
+    }
+}
+{% else %}
+{% if loss %}
+@group(0) @binding(1) var<storage, read> loss: array<f32>;
+{% endif %}
+@group(0) @binding({{ 2 if loss else 1 }}) var<storage, read_write> table: array<f32>;
+@group(0) @binding({{ 3 if loss else 2 }}) var<storage, read_write> control: array<f32>;
+
+// The loss into the last row of the table, and the halt flag where a row counts a number that is not finite: one workgroup.
+@compute @workgroup_size({{ RECORD_THREADS }})
+fn fold_end(@builtin(local_invocation_index) thread: u32) {
+    var own = Record();
+    for (var row = thread; row < params.rows; row += {{ RECORD_THREADS }}u) {
+        own.non_finite += table[row * {{ RECORD }}u + {{ NON_FINITE }}u];
+    }
+    let whole = fold_records(own, thread);
+    if (thread == 0u) {
+        var count = whole.non_finite;
+{% if loss %}
+        let last = (params.rows - 1u) * {{ RECORD }}u;
+        let bad = select(1.0, 0.0, is_finite(loss[0]));
+        table[last + {{ SUM }}u] += loss[0];
+        table[last + {{ NON_FINITE }}u] += bad;
+        count += bad;
+{% endif %}
+        if (count != 0.0) {
+            control[{{ HALT }}] = 1.0;
+        }
+    }
+}
+{% endif %}

@@ -1,0 +1,150 @@
+//! Every quantity of a step against the same number worked out by hand, from weights and examples, for a net of two layers
+//! and a batch in three micro-batches, the last of them padded.
+
+use ndarray::{Array1, Array2, Axis};
+use steepest::config::{self, Config, LossKind, Optimizer, Precision};
+use steepest::data::{Dataset, Splits, Targets};
+use steepest::nn::Model;
+use steepest::probe::QUANTITIES;
+use steepest::run::{HostTensor, Setup, Trainer, open_device};
+
+const EXAMPLES: usize = 5;
+const FEATURES: usize = 3;
+const HIDDEN: usize = 4;
+const OUTPUTS: usize = 2;
+const LR: f64 = 0.25;
+
+fn inputs() -> Array2<f32> {
+    Array2::from_shape_fn((EXAMPLES, FEATURES), |(i, j)| ((3 * i + j) as f32 * 0.7).sin())
+}
+
+fn targets() -> Array2<f32> {
+    Array2::from_shape_fn((EXAMPLES, OUTPUTS), |(i, j)| ((2 * i + j) as f32 * 1.3).cos())
+}
+
+fn trainer(statistics: bool) -> Trainer {
+    let mut config = Config::builtin_digits();
+    config.model = Model::new().linear(HIDDEN).sigmoid().linear(OUTPUTS).into();
+    config.loss.kind = LossKind::Mse;
+    config.device.device = "cpu".into();
+    config.record.statistics = statistics;
+    let train = &mut config.train;
+    train.optimizer = Optimizer::Sgd { lr: LR, weight_decay: 0.0 };
+    (train.precision, train.shuffle) = (Precision::F64, false);
+    (train.batch, train.micro_batch) = (config::Batch::Size(EXAMPLES), Some(2));
+    let values = targets().into_raw_vec_and_offset().0;
+    let data = Dataset::new("made up", inputs(), Targets::Values { values, width: OUTPUTS }).unwrap();
+    let device = open_device(&config).unwrap();
+    let splits = Splits::new("made up", data, None).unwrap();
+    Trainer::new(&config, Setup { splits, executor: device.executor, threads: device.threads, objective: None })
+        .unwrap()
+}
+
+/// What a step measures, by hand.
+struct ByHand {
+    loss: f64,
+    /// ∂ℓᵢ/∂z of each layer, an example a row.
+    signals: [Array2<f64>; 2],
+    /// What each layer gives the next.
+    activations: [Array2<f64>; 2],
+    /// The gradients in the order of the parameters.
+    gradients: [Vec<f64>; 4],
+}
+
+fn by_hand(params: &[HostTensor]) -> ByHand {
+    let matrix = |i: usize, rows, columns| Array2::from_shape_vec((rows, columns), params[i].values.clone()).unwrap();
+    let vector = |i: usize| Array1::from(params[i].values.clone());
+    let (x, t) = (inputs().mapv(f64::from), targets().mapv(f64::from));
+    let (w1, w2) = (matrix(0, HIDDEN, FEATURES), matrix(2, OUTPUTS, HIDDEN));
+    let a1 = (x.dot(&w1.t()) + vector(1)).mapv(|z| 1.0 / (1.0 + (-z).exp()));
+    let y = a1.dot(&w2.t()) + vector(3);
+    let error = &y - &t;
+    let d2 = &error * (2.0 / OUTPUTS as f64);
+    let d1 = d2.dot(&w2) * a1.mapv(|a| a * (1.0 - a));
+    let mean = |sum: Array2<f64>| (sum / EXAMPLES as f64).iter().copied().collect::<Vec<f64>>();
+    let gradients = [
+        mean(d1.t().dot(&x)),
+        mean(d1.sum_axis(Axis(0)).insert_axis(Axis(0))),
+        mean(d2.t().dot(&a1)),
+        mean(d2.sum_axis(Axis(0)).insert_axis(Axis(0))),
+    ];
+    let loss = error.mapv(|e| e * e).mean().unwrap();
+    ByHand { loss, signals: [d1, d2], activations: [a1, y], gradients }
+}
+
+fn norm<'a>(xs: impl IntoIterator<Item = &'a f64>) -> f64 {
+    xs.into_iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Norms of parts to the norms of neighbouring pairs: tensors to layers.
+fn pairs(norms: &[f64]) -> Vec<f64> {
+    norms.chunks(2).map(norm).collect()
+}
+
+fn ratios(steps: &[f64], weights: &[f64]) -> Vec<f64> {
+    steps.iter().zip(weights).map(|(step, weight)| step / weight).collect()
+}
+
+/// The values of a quantity.
+fn expected(id: &str, hand: &ByHand, params: &[HostTensor]) -> Vec<f64> {
+    let grads: Vec<f64> = hand.gradients.iter().map(norm).collect();
+    let weights: Vec<f64> = params.iter().map(|tensor| norm(&tensor.values)).collect();
+    let steps: Vec<f64> = grads.iter().map(|g| LR * g).collect();
+    let of_tensors = |f: fn(&[f64]) -> f64| hand.gradients.iter().map(|g| f(g)).collect();
+    let of_activations = |f: fn(&Array2<f64>) -> f64| hand.activations.iter().map(f).collect();
+    match id {
+        "loss" => vec![hand.loss],
+        "lr" => vec![LR],
+        "grad_norm" => vec![norm(&grads)],
+        "weight_norm" => vec![norm(&weights)],
+        "update_ratio" => vec![norm(&steps) / norm(&weights)],
+        "signal" => hand.signals.iter().map(|d| norm(d) / (EXAMPLES as f64).sqrt()).collect(),
+        "activation_rms" => of_activations(|a| norm(a) / (a.len() as f64).sqrt()),
+        "activation_mean" => of_activations(|a| a.mean().unwrap()),
+        "activation_max" => of_activations(|a| a.iter().fold(0.0, |max, x| x.abs().max(max))),
+        "layer_grad_norm" => pairs(&grads),
+        "layer_update_ratio" => ratios(&pairs(&steps), &pairs(&weights)),
+        "tensor_grad_norm" => grads,
+        "tensor_grad_mean" => of_tensors(|g| g.iter().map(|x| x.abs()).sum::<f64>() / g.len() as f64),
+        "tensor_grad_max" => of_tensors(|g| g.iter().fold(0.0, |max, x| x.abs().max(max))),
+        "tensor_grad_zeros" | "tensor_grad_non_finite" => vec![0.0; 4],
+        "tensor_weight_norm" => weights,
+        "tensor_update_norm" => steps,
+        "tensor_update_ratio" => ratios(&steps, &weights),
+        other => panic!("{other} is not worked out here"),
+    }
+}
+
+fn wrong(found: &[f64], expected: &[f64]) -> bool {
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-12 * b.abs();
+    found.len() != expected.len() || !found.iter().zip(expected).all(close)
+}
+
+#[test]
+fn quantities_are_what_their_formulas_say() {
+    let mut trainer = trainer(true);
+    for step in 0..3 {
+        let params = trainer.params().unwrap();
+        let values = trainer.step().unwrap().values.clone();
+        let hand = by_hand(&params);
+        for quantity in &QUANTITIES {
+            let (found, expected) = (values.get(quantity.id), expected(quantity.id, &hand, &params));
+            assert!(!wrong(found, &expected), "step {step}, {}: {found:?} {expected:?}", quantity.id);
+        }
+    }
+}
+
+#[test]
+fn a_number_that_is_off_is_seen() {
+    assert!(wrong(&[1.0 + 1e-11], &[1.0]) && wrong(&[], &[1.0]) && wrong(&[f64::NAN], &[1.0]));
+}
+
+#[test]
+fn statistics_change_no_weight() {
+    let weights = |statistics: bool| {
+        let mut trainer = trainer(statistics);
+        (0..10).for_each(|_| drop(trainer.step().unwrap().clone()));
+        trainer.params().unwrap()
+    };
+    assert_eq!(weights(true), weights(false));
+}
