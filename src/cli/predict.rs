@@ -3,7 +3,6 @@
 use super::args::PredictArgs;
 use super::{print, settings};
 use crate::base::{Error, Result};
-use crate::data::Preprocessing;
 use crate::run::folder::write_atomic;
 use crate::run::{self, Prediction, Predictor, SavedModel};
 use crate::view::evaluation::csv_text;
@@ -27,11 +26,10 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     let x = saved.preprocessing.read_inputs(&args.data)?;
     let device = run::open_device(&saved.config)?;
     let prediction = Predictor::new(&saved, device)?.predict(x)?;
-    let preprocessing = &saved.preprocessing;
     match out {
-        Some((path, Format::Csv)) => write_atomic(path, &csv_text(&lines(&prediction, preprocessing))?),
+        Some((path, Format::Csv)) => write_atomic(path, &csv_text(&lines(&prediction, &saved))?),
         Some((path, Format::Npy)) => write_atomic(path, &npy(path, &prediction)?),
-        None => print(&table(&prediction, preprocessing, Style::of(&std::io::stdout()))),
+        None => print(&table(&prediction, &saved, Style::of(&std::io::stdout()))),
     }
 }
 
@@ -43,13 +41,13 @@ fn format_of(path: &Path) -> Result<Format> {
     }
 }
 
-fn class_name(class: usize, preprocessing: &Preprocessing) -> String {
-    preprocessing.class_names.as_ref().map_or_else(|| class.to_string(), |names| names[class].clone())
+fn class_name(class: usize, saved: &SavedModel) -> String {
+    saved.preprocessing.class_names.as_ref().map_or_else(|| class.to_string(), |names| names[class].clone())
 }
 
 /// The names of predicted values: the column that was the target, where the data was a table.
-fn value_names(width: usize, preprocessing: &Preprocessing) -> Vec<String> {
-    match (&preprocessing.columns, width) {
+fn value_names(width: usize, saved: &SavedModel) -> Vec<String> {
+    match (&saved.preprocessing.columns, width) {
         (Some(columns), 1) => vec![columns.target.name.clone()],
         (_, 1) => vec!["value".into()],
         _ => (0..width).map(|i| format!("value {i}")).collect(),
@@ -57,14 +55,14 @@ fn value_names(width: usize, preprocessing: &Preprocessing) -> Vec<String> {
 }
 
 /// A line of headings, and one for each example: the class and all probabilities, or the values, with all digits.
-fn lines(prediction: &Prediction, preprocessing: &Preprocessing) -> Vec<Vec<String>> {
+fn lines(prediction: &Prediction, saved: &SavedModel) -> Vec<Vec<String>> {
     match prediction {
         Prediction::Classes { classes, count, probabilities } => {
             let shown = if probabilities.is_some() { *count } else { 0 };
-            let names = (0..shown).map(|class| format!("probability {}", class_name(class, preprocessing)));
+            let names = (0..shown).map(|class| format!("probability {}", class_name(class, saved)));
             let head: Vec<String> = std::iter::once("class".to_owned()).chain(names).collect();
             let line = |(row, class): (usize, &Option<usize>)| -> Vec<String> {
-                let name = class.map_or(String::new(), |class| class_name(class, preprocessing));
+                let name = class.map_or(String::new(), |class| class_name(class, saved));
                 let shares = probabilities.as_ref().map_or(&[][..], |all| &all[row * count..][..*count]);
                 std::iter::once(name).chain(shares.iter().map(f64::to_string)).collect()
             };
@@ -72,13 +70,13 @@ fn lines(prediction: &Prediction, preprocessing: &Preprocessing) -> Vec<Vec<Stri
         }
         Prediction::Values { width, values } => {
             let rows = values.chunks_exact(*width).map(|row| row.iter().map(f64::to_string).collect::<Vec<_>>());
-            std::iter::once(value_names(*width, preprocessing)).chain(rows).collect()
+            std::iter::once(value_names(*width, saved)).chain(rows).collect()
         }
     }
 }
 
 /// A line for each example: its class and how probable that is, or its values.
-fn table(prediction: &Prediction, preprocessing: &Preprocessing, style: Style) -> String {
+fn table(prediction: &Prediction, saved: &SavedModel, style: Style) -> String {
     let row_cell = |row: usize| Cell::painted(row.to_string(), Paint::Dim);
     let mut table;
     match prediction {
@@ -86,13 +84,13 @@ fn table(prediction: &Prediction, preprocessing: &Preprocessing, style: Style) -
             let share = if probabilities.is_some() { "probability" } else { "" };
             table = Table::new([("row", Align::Right), ("class", Align::Left), (share, Align::Right)]);
             for (row, class) in classes.iter().enumerate() {
-                let name = class.map_or("undecided".into(), |class| class_name(class, preprocessing));
+                let name = class.map_or("undecided".into(), |class| class_name(class, saved));
                 let share = probabilities.as_ref().zip(*class).map(|(all, class)| percent(all[row * count + class]));
                 table.row([row_cell(row), name.into(), share.unwrap_or_default().into()]);
             }
         }
         Prediction::Values { width, values } => {
-            let names = value_names(*width, preprocessing).into_iter().map(|name| (name, Align::Right));
+            let names = value_names(*width, saved).into_iter().map(|name| (name, Align::Right));
             table = Table::new(std::iter::once(("row".to_owned(), Align::Right)).chain(names));
             for (row, values) in values.chunks_exact(*width).enumerate() {
                 let values = values.iter().map(|&value| significant(value).into());

@@ -1,10 +1,11 @@
 //! A trained model as it lies in a run folder.
 
 use super::folder::RunFolder;
+use super::load;
 use super::tensors::{HostTensor, read_params};
 use crate::base::{Error, Result};
 use crate::config::Config;
-use crate::data::Preprocessing;
+use crate::data::{Dataset, Preprocessing};
 use crate::nn::{Description, Model};
 use std::path::{Path, PathBuf};
 
@@ -40,14 +41,36 @@ impl SavedModel {
         Self::new(config, preprocessing, &weights)
     }
 
-    /// A model of these settings, with weights from a file.
+    /// A model of these settings, with weights from a file. Inputs are prepared as a training would prepare them.
     ///
     /// # Errors
-    /// If the weights are missing, damaged, or those of another model.
-    pub fn new(config: Config, preprocessing: Preprocessing, weights: &Path) -> Result<Self> {
+    /// If the data cannot be loaded, or the weights are missing, damaged, or those of another model.
+    pub fn from_config(config: Config, weights: &Path) -> Result<Self> {
+        let preprocessing = load(&config)?.preprocessing;
+        Self::new(config, preprocessing, weights)
+    }
+
+    fn new(config: Config, preprocessing: Preprocessing, weights: &Path) -> Result<Self> {
         let model = describe(&config, &preprocessing)?;
         let params = read_params(weights, &model)?;
         Ok(Self { config, preprocessing, params })
+    }
+
+    /// The test part of the data that the settings name.
+    ///
+    /// # Errors
+    /// If the data cannot be loaded, has no test part, or has changed since the run.
+    pub fn test_part(&self) -> Result<Dataset> {
+        let place = format!("{}: data", self.config.name);
+        let splits = load(&self.config)?;
+        if splits.preprocessing != self.preprocessing {
+            let error = Error::input(place, "it is no longer what the model was trained on");
+            return Err(error.help("restore it, or give examples of your own"));
+        }
+        splits.test.ok_or_else(|| {
+            Error::input(place, "it has no test part")
+                .help("give examples of your own, or set data.test_split before training")
+        })
     }
 
     /// The model with nothing left open.
