@@ -44,12 +44,9 @@ mod inspect;
 mod load;
 pub mod metrics;
 pub mod number;
-<<<<<<< HEAD
 mod objective;
 mod predictor;
-=======
 mod observer;
->>>>>>> tidy
 pub mod record;
 pub mod row;
 mod saved;
@@ -71,14 +68,11 @@ pub use evaluate::{Evaluation, Score, evaluate_part};
 pub use evaluator::Outputs;
 pub use inspect::{Inspection, Inspector, Part, inspect};
 pub use load::load;
-<<<<<<< HEAD
 pub use objective::{CustomLoss, Objective};
 pub use predictor::{Prediction, Predictor};
 pub use saved::SavedModel;
 pub use tensors::{HostTensor, read_params};
 pub use train::{LayerRow, Observer, RunEnd, RunInfo, Silent, TrainOptions, Validation, train};
-=======
 pub use observer::{LayerRow, Observer, RunInfo, Silent, Validation};
 pub use train::{RunEnd, TrainOptions, train};
->>>>>>> tidy
 pub use trainer::{Setup, Step, Trainer};
