@@ -120,7 +120,7 @@ impl Loader<'_> {
 
 /// A step that writes something has to dispatch something: work that is missing would leave old numbers in its place.
 fn check_work(step: &Step, work: &GpuWork, place: &str) -> Result<()> {
-    let writes = step.outputs.iter().any(|view| view.ty.shape.len() > 0);
+    let writes = step.outputs.iter().any(|view| !view.ty.shape.is_empty());
     if writes && work.dispatches.is_empty() {
         return Err(Error::failure(place, "the op has no GPU kernel").help("use --device cpu; please report it"));
     }
