@@ -60,6 +60,8 @@ impl Place {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steepest"));
         command.current_dir(self.path()).args(line.split_whitespace()).env_remove("NO_COLOR");
+        // Mesa's Vulkan layer for choosing a device looks for a display, and complains on standard error if there is none.
+        command.env("NODEVICE_SELECT", "1");
         command
     }
 
