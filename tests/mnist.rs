@@ -67,7 +67,7 @@ fn a_full_batch_in_parts_takes_bounded_memory() {
     const LIMIT: u64 = 64 << 20;
     let Some(splits) = mnist() else { return };
     let trainer = |micro: &str| {
-        let config = settings(&["data.resident=false", "train.batch=full", micro]);
+        let config = settings(&["data.resident=false", "train.batch=full", "train.schedule=constant", micro]);
         let threads = Arc::new(Threads::new(2).unwrap());
         let executor = Box::new(Cpu::<f32>::new(threads.clone(), Some(LIMIT)));
         Trainer::new(&config, Setup { splits: splits.clone(), executor, threads: Some(threads), objective: None })
