@@ -1,6 +1,8 @@
 //! Every op of the table, on the CPU: shapes, values and derivatives against goldens, differences, compositions, the other
 //! precision, the unfused plan, and other numbers of threads.
 
+#![allow(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must fail a bound, and a negated comparison says so")]
+
 mod common;
 
 use common::case::{Case, Data, Kind};

@@ -45,15 +45,15 @@ fn moments(activation: &str, q: f64) -> [f64; 2] {
     }
 }
 
-/// ‖δ_{l−1}‖/‖δ_l‖ of layers 2 to `DEPTH`, from the mean square of the inputs and σ_w².
-fn theory(activation: &str, variance: f64, inputs: f64) -> Vec<f64> {
+/// ‖δ_{l−1}‖/‖δ_l‖ from layer 2 of `depth` layers on, from the mean square of the inputs and σ_w².
+fn theory(activation: &str, variance: f64, inputs: f64, depth: usize) -> Vec<f64> {
     let mut q = variance * inputs;
     let layer = |_| {
         let [square, slope] = moments(activation, q);
         q = variance * square;
         (variance * slope).sqrt()
     };
-    (1..DEPTH).map(layer).collect()
+    (1..depth).map(layer).collect()
 }
 
 /// The same, measured in one step, averaged over seeds.
@@ -81,7 +81,7 @@ fn measured(activation: &str, init: &str) -> (Vec<f64>, f64) {
 fn check(activation: &str) {
     for (init, variance) in [("uniform_fan_in", 1.0 / 3.0), ("glorot_uniform", 1.0), ("he_normal", 2.0)] {
         let (ratios, inputs) = measured(activation, init);
-        let expected = theory(activation, variance, inputs);
+        let expected = theory(activation, variance, inputs, DEPTH);
         let worst = ratios.iter().zip(&expected).fold(0.0, |worst: f64, (a, b)| worst.max((a / b - 1.0).abs()));
         println!(
             "{activation}, {init}: at most {worst:.4} off; {:.3} at the input, {:.3} at the output",
@@ -114,15 +114,18 @@ fn relu_layers_pass_the_signal_as_in_theory() {
 
 /// The limits in depth, to the digits that the literature's formula √(σ_w² E φ′²) gives.
 #[test]
+#[allow(clippy::approx_constant, reason = "0.318 is a measured ratio, not 1/π")]
 fn the_theory_of_this_file_is_the_published_one() {
+    // At depth 10 tanh is still 8e-4 away from it.
+    let limit = |activation, variance| theory(activation, variance, 1.0, 60)[58];
     let table = [("identity", [0.577, 1.0, 1.414]), ("sigmoid", [0.141, 0.236, 0.318]), ("relu", [0.408, 0.707, 1.0])];
     for (activation, expected) in table {
         for (variance, expected) in [1.0 / 3.0, 1.0, 2.0].into_iter().zip(expected) {
-            let ratio = theory(activation, variance, 1.0)[DEPTH - 2];
+            let ratio = limit(activation, variance);
             assert!((ratio - expected).abs() < 6e-4, "{activation}, {variance}: {ratio}");
         }
     }
-    let he = theory("tanh", 2.0, 1.0)[DEPTH - 2];
+    let he = limit("tanh", 2.0);
     assert!((he - 1.051).abs() < 6e-4, "{he}");
 }
 

@@ -78,8 +78,7 @@ struct Lanes<R> {
 impl<R: Real> Lanes<R> {
     #[inline(always)]
     fn add(&mut self, block: &[R; LANES]) {
-        for lane in 0..LANES {
-            let x = block[lane];
+        for (lane, &x) in block.iter().enumerate() {
             let size = x.abs();
             self.max[lane] = if size > self.max[lane] { size } else { self.max[lane] };
             self.squares[lane] += x * x;

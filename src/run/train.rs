@@ -126,7 +126,8 @@ fn open_record(config: &Config, trainer: &Trainer, folder: &RunFolder) -> Result
     let layers: Vec<String> = blueprint.layers.iter().filter(|_| statistics).map(|layer| layer.name.clone()).collect();
     let tensors: Vec<String> =
         blueprint.arena.tensors.iter().filter(|_| statistics).map(|tensor| tensor.name.clone()).collect();
-    let columns = QUANTITIES.iter().map(|quantity| match quantity.scope {
+    let measured = QUANTITIES.iter().filter(|quantity| statistics || quantity.scope == Scope::Step);
+    let columns = measured.map(|quantity| match quantity.scope {
         Scope::Step => Column::scalar(quantity.id, quantity.doc, quantity.formula),
         Scope::Layer => Column::list(quantity.id, quantity.doc, quantity.formula, layers.clone()),
         Scope::Tensor => Column::list(quantity.id, quantity.doc, quantity.formula, tensors.clone()),

@@ -159,13 +159,7 @@ mod tests {
             epochs: 30.0,
             seconds: 1.5,
             stopped_by: "epochs".into(),
-            best: Some(BestSummary {
-                metric: "validation.loss".into(),
-                value: Some(0.07),
-                step: 1200,
-                epoch: 26.667,
-                ..Default::default()
-            }),
+            best: Some(BestSummary { metric: "validation.loss".into(), value: Some(0.07), step: 1200, epoch: 26.667 }),
             ..Summary::default()
         };
         let rows =

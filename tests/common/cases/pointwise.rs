@@ -66,7 +66,8 @@ fn activations(cases: &mut Vec<Case>) {
 }
 
 fn binary(cases: &mut Vec<Case>) {
-    let broadcasts: [(&str, &[usize], &[usize], &[usize]); 7] = [
+    type Dims = &'static [usize];
+    let broadcasts: [(&str, Dims, Dims, Dims); 7] = [
         ("same", &[5, 7], &[5, 7], &[5, 7]),
         ("row", &[5, 7], &[7], &[5, 7]),
         ("column", &[5, 7], &[5, 1], &[5, 7]),
