@@ -60,8 +60,8 @@ impl Place {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steepest"));
         command.current_dir(self.path()).args(line.split_whitespace()).env_remove("NO_COLOR");
-        // Without it, Mesa's layer for Wayland writes an error of its own where there is no session.
-        command.env("XDG_RUNTIME_DIR", self.path());
+        // Mesa's Vulkan layer for choosing a device looks for a display, and complains on standard error if there is none.
+        command.env("NODEVICE_SELECT", "1");
         command
     }
 

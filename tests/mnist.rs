@@ -12,7 +12,8 @@ use steepest::run::{Setup, Trainer, evaluate_part};
 use training::{config, losses, on_cpu, on_gpu};
 
 const RUN: &str = "model.layers = [{ kind = 'linear', out = 512 }, 'relu', { kind = 'linear', out = 512 }, 'relu', \
-     { kind = 'linear', out = 10 }]\n[train]\nbatch = 128\noptimizer = 'momentum'\nlr = 0.1\n";
+     { kind = 'linear', out = 10 }]\n[train]\nbatch = 128\noptimizer = 'momentum'\nlr = 0.1\n\
+     schedule = [{ kind = 'warmup', epochs = 1 }, { kind = 'cosine', epochs = 5 }]\n";
 
 fn settings(changes: &[&str]) -> Config {
     let mut config = config(RUN);
@@ -45,7 +46,7 @@ fn five_epochs_reach_98_percent() {
     assert!(accuracy >= 0.98, "{accuracy}");
 }
 
-/// Rounding differs, and training multiplies it: 100 steps at a small rate keep it below the bound.
+/// Rounding differs, and training multiplies it: the warm-up keeps it below the bound.
 #[test]
 fn the_gpu_trains_as_the_cpu() {
     let Some(splits) = mnist() else { return };

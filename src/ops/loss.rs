@@ -1,4 +1,4 @@
-//! Losses of each example, [n]: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
+//! Losses of each example, `[n]`: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
 use super::softmax::exp_shifted;
@@ -166,7 +166,7 @@ impl SoftmaxCrossEntropyGrad {
 
 /// Losses of each example.
 impl Graph {
-    /// Softmax cross-entropy of logits [n, c] and class indices [n]: `[n]`. See [`SoftmaxCrossEntropy`].
+    /// Softmax cross-entropy of logits `[n, c]` and class indices `[n]`: `[n]`. See [`SoftmaxCrossEntropy`].
     pub fn softmax_cross_entropy(&mut self, logits: ValueId, targets: ValueId, smoothing: f64) -> Result<ValueId> {
         self.apply(SoftmaxCrossEntropy { smoothing }, &[logits, targets])
     }

@@ -43,7 +43,7 @@ pub(super) fn target_inputs(
     })
 }
 
-/// Outputs [rows, outputs] and unweighted losses [rows] of an evaluation batch.
+/// Outputs [rows, outputs] and unweighted losses `[rows]` of an evaluation batch.
 pub(super) fn evaluation_plan(request: &EvaluationRequest<'_>, arena: &Arena) -> Result<Plan> {
     let rows = request.rows;
     let mut g = Graph::new();

@@ -6,7 +6,7 @@ use crate::data::TargetKind;
 use crate::graph::{Graph, ValueId};
 use crate::nn::{LossSpec, TargetSpec, TargetValues};
 
-/// A loss of the user's: from the model's output [n, …] and the targets to the loss of each example [n].
+/// A loss of the user's: from the model's output [n, …] and the targets to the loss of each example `[n]`.
 pub type CustomLoss = dyn Fn(&mut Graph, ValueId, &TargetValues) -> Result<ValueId> + Send + Sync;
 
 /// The loss that a run minimizes.
@@ -26,7 +26,7 @@ impl Objective {
         loss_spec(config, targets, outputs).map(Self::Standard)
     }
 
-    /// The loss of each example, [n].
+    /// The loss of each example, `[n]`.
     pub(super) fn per_example(
         &self,
         g: &mut Graph,
