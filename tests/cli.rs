@@ -278,6 +278,19 @@ fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_record() {
 }
 
 #[test]
+fn weights_of_another_model_are_refused() {
+    let place = Place::with_net(("epochs = 2", "epochs = 1"));
+    place.succeeds("train net.toml --out out");
+    place.write("other.toml", NET.replace("out = 8", "out = 9"));
+    let weights = "--weights out/model.safetensors";
+    place.fails(&format!("eval other.toml {weights}"), 2, &["out/model.safetensors", "0.weight", "[9, 2]", "[8, 2]"]);
+    place.fails("eval net.toml --weights net.toml", 2, &["net.toml", "safetensors"]);
+    place.fails("eval nowhere", 2, &["nowhere"]);
+    let scores: serde_json::Value = serde_json::from_str(&place.succeeds("eval out --json")).unwrap();
+    assert!(scores.to_string().contains("accuracy"), "{scores}");
+}
+
+#[test]
 fn a_run_never_overwrites_files() {
     let place = Place::with_net(("epochs = 2", "epochs = 1"));
     place.write("out/thesis.txt", "precious");

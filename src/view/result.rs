@@ -15,14 +15,13 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What the files of a run folder are. Others are listed too, without a word.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 8] = [
     ("config.toml", "the settings, defaults too"),
     (ENVIRONMENT_FILE, "version, command, device, system"),
     (STEPS_FILE, "gradient statistics of every step"),
     (SCHEMA_FILE, "what the columns of the statistics are"),
     (FLIGHT_FILE, "the last steps before something happened, whole"),
     ("preprocessing.json", "what was done to the data, to be done to new data"),
-    ("classes.json", "the names of the classes"),
     ("model.safetensors", "the weights"),
     (SUMMARY_FILE, "what is shown here, for scripts"),
 ];
