@@ -107,6 +107,10 @@ pub struct DeviceArgs {
     /// auto, cpu, gpu, or the number or part of the name of a device; see `steepest devices`
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
+
+    /// f32, or f64, which runs on the CPU alone
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 /// Writes the gradients at chosen rows, and checks them if asked.
 pub fn run(args: &InspectArgs) -> Result<()> {
     let mut config = settings::resolve(&ConfigArgs { config: Some(args.config.clone()), set: args.set.clone() })?;
-    settings::set_device(&mut config, &DeviceArgs { device: args.device.clone() })?;
+    settings::set_device(&mut config, &DeviceArgs { device: args.device.clone(), precision: None })?;
     let device = args.device.as_ref().map(|_| run::open_device(&config)).transpose()?;
     let part = match args.part {
         DataPart::Train => Part::Train,

@@ -38,12 +38,10 @@ pub fn resolve_train(args: &TrainArgs) -> Result<Config> {
     Ok(config)
 }
 
-/// Puts the device that was asked for into the settings, so that the record of the run has it.
+/// Puts device and precision that were asked for into the settings, so that the record of the run has them.
 pub fn set_device(config: &mut Config, args: &DeviceArgs) -> Result<()> {
-    match &args.device {
-        Some(device) => config.set(&format!("device.device={}", quoted(device))),
-        None => Ok(()),
-    }
+    let flags = [("device.device", &args.device), ("train.precision", &args.precision)];
+    config.set_all(flags.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", quoted(text.as_deref()?)))))
 }
 
 /// A TOML string: `0` as a device is a name, not a number.
@@ -65,13 +63,12 @@ mod tests {
 
     #[test]
     fn flags_are_settings() {
-        let line =
-            "train --set train.seed=1 --set train.lr=0.5 --seed 7 --epochs 3 --max-steps 9 --max-time 1m --device 0";
+        let line = "train --set train.seed=1 --set train.lr=0.5 --seed 7 --epochs 3 --max-steps 9 --max-time 1m --device 0 --precision f64";
         let config = config(line).unwrap();
         let train = &config.train;
         assert_eq!((train.seed, train.epochs, train.max_steps), (7, 3, Some(9)));
         assert_eq!((train.max_time.unwrap().as_secs(), train.optimizer.lr()), (60, 0.5));
-        assert_eq!(config.device.device, "0");
+        assert_eq!((config.device.device.as_str(), config.train.precision), ("0", crate::config::Precision::F64));
     }
 
     #[test]
