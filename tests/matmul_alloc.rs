@@ -48,10 +48,14 @@ fn allocations_of_products<R: Real>(threads: usize) -> usize {
                 }
             }
         };
-        run();
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        (0..20).for_each(|_| run());
-        ALLOCATIONS.load(Ordering::Relaxed) - before
+        // A thread that takes its first part late makes its queue late too: what allocates in each product shows in every
+        // window, so the quietest one counts.
+        let mut window = || {
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            (0..20).for_each(|_| run());
+            ALLOCATIONS.load(Ordering::Relaxed) - before
+        };
+        (0..5).map(|_| window()).min().unwrap_or(0)
     })
 }
 
