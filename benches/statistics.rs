@@ -4,10 +4,10 @@
 use criterion::{BenchmarkId, Criterion};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use steepest::base::{Stream, StreamId, vectorized};
+use steepest::base::{Stream, StreamId};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets};
-use steepest::ops::record::{RECORD, measure};
+use steepest::ops::record::{OfGradients, RECORD, measured};
 use steepest::probe::{QUANTITIES, Scope, Values};
 use steepest::run::record::{Record, RecordSettings};
 use steepest::run::schema::{Column, Schema};
@@ -139,10 +139,7 @@ fn throughput() {
     for _ in 0..201 {
         let start = Instant::now();
         for _ in 0..1000 {
-            vectorized(
-                #[inline(always)]
-                || measure(black_box(&xs[..]), 1.0, &mut record),
-            );
+            measured(OfGradients, black_box(&xs[..]), 1.0, &mut record);
             black_box(&mut record);
         }
         seconds[0].push(start.elapsed().as_secs_f64() / 1000.0);

@@ -133,7 +133,7 @@ fn update(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index)
 {% endfor %}
         }
 {% if measure %}
-        add_number(&own, raw, raw, scale);
+        add_gradient(&own, raw, scale);
         own.weight_squares += w * w;
         own.step_squares += (by * {{ STEP_SCALE }}) * (by * {{ STEP_SCALE }});
 {% endif %}

@@ -3,16 +3,19 @@
 {% from "lib/record_macros.wgsl" import read_record, write_record %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/record.wgsl" %}
-{% if entry == "tap_forward" or (entry == "fold_rows" and accumulate) %}
+{% if entry == "tap_stats" or (entry == "fold_rows" and accumulate) %}
 {% include "lib/step.wgsl" %}
 {% endif %}
 
 struct Params {
-{% if entry == "tap_forward" or entry == "tap_signal" %}
+{% if entry == "tap_stats" %}
     rows: u32,
-    width: u32,
-    // Rows to a record.
-    group: u32,
+{% for v in range(values) %}
+    // Of value {{ v }}: elements of a row, rows to a record, one past its last record.
+    width{{ v }}: u32,
+    each{{ v }}: u32,
+    end{{ v }}: u32,
+{% endfor %}
 {% elif entry == "chunk_stats" %}
     // Elements are limited to ± this.
     limit: f32,
@@ -27,51 +30,76 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 
-{% if entry == "tap_forward" or entry == "tap_signal" %}
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-{% if entry == "tap_forward" %}
-@group(0) @binding(2) var<storage, read_write> records: array<f32>;
+{% if entry == "tap_stats" %}
+// Activations and ∂L/∂z of each layer by turns.
+{% for v in range(values) %}
+@group(0) @binding({{ v + 1 }}) var<storage, read> value{{ v }}: array<f32>;
+{% endfor %}
+@group(0) @binding({{ values + 1 }}) var<storage, read> weights: array<f32>;
+@group(0) @binding({{ values + 2 }}) var<storage, read_write> records: array<f32>;
 
-// 1 for a real row, 0 for padding.
-fn factor_of(row: u32) -> f32 {
+// Number i of a value.
+fn number(value: u32, i: u32) -> f32 {
+{% for v in range(values - 1) %}
+    if (value == {{ v }}u) {
+        return value{{ v }}[i];
+    }
+{% endfor %}
+    return value{{ values - 1 }}[i];
+}
+
+// What a row is multiplied with. Forward: 1 for a real row, 0 for padding. Backward: 1/w for the row of an example of
+// weight w, 0 where it has none.
+fn factor_of(row: u32, backward: bool) -> f32 {
+    if (backward) {
+        return select(0.0, 1.0 / weights[row], weights[row] != 0.0);
+    }
     return select(0.0, 1.0, row < step.rows);
 }
-{% else %}
-@group(0) @binding(2) var<storage, read> weights: array<f32>;
-@group(0) @binding(3) var<storage, read_write> records: array<f32>;
 
-// 1/w for the row of an example of weight w, 0 where it has none.
-fn factor_of(row: u32) -> f32 {
-    return select(0.0, 1.0 / weights[row], weights[row] != 0.0);
-}
-{% endif %}
-
-// x [rows, width] to records [rows/group, 8], overwritten: a workgroup to each group of rows. Rows of factor 0 are left out.
+// Values [rows, width] to records [groups of all values, 8], overwritten: a workgroup to each group of rows. Rows of factor
+// 0 are left out.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn {{ entry }}(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let group = workgroup_number(id);
-    if (group * params.group >= params.rows) {
+fn tap_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let record = workgroup_number(id);
+    if (record >= params.end{{ values - 1 }}) {
         return;
     }
-    let first = group * params.group * params.width;
-    let last = min((group + 1u) * params.group, params.rows) * params.width;
+    var value = 0u;
+    var group = record;
+    var width = params.width0;
+    var each = params.each0;
+{% for v in range(1, values) %}
+    if (record >= params.end{{ v - 1 }}) {
+        value = {{ v }}u;
+        group = record - params.end{{ v - 1 }};
+        width = params.width{{ v }};
+        each = params.each{{ v }};
+    }
+{% endfor %}
+    let backward = (value & 1u) == 1u;
+    let first = group * each * width;
+    let last = min((group + 1u) * each, params.rows) * width;
     var own = Record();
     for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
-        let factor = factor_of(i / params.width);
+        let factor = factor_of(i / width, backward);
+        let x = number(value, i);
         // The test is of x itself: a product that overflows is no gap in the data.
-        let size = abs(x[i] * factor);
-        own.top = select(own.top, size, is_finite(x[i]) && factor != 0.0 && size > own.top);
+        let magnitude = abs(x * factor);
+        own.top = select(own.top, magnitude, is_finite(x) && factor != 0.0 && magnitude > own.top);
     }
     let scale = scale_of(own.top);
     for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
-        let factor = factor_of(i / params.width);
+        let factor = factor_of(i / width, backward);
         if (factor != 0.0) {
-            add_number(&own, x[i], x[i] * factor, scale);
+            let x = number(value, i);
+            own.sum += add_number(&own, x, x * factor, scale);
         }
     }
+    own.sum = select(own.sum, 0.0, backward);
     let whole = fold_records(own, thread);
     if (thread == 0u) {
-{{ write_record("records", "group", "whole") }}
+{{ write_record("records", "record", "whole") }}
     }
 }
 {% elif entry == "chunk_stats" %}
@@ -100,7 +128,7 @@ fn chunk_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_i
     let scale = scale_of(own.top);
     for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
         let g = {{ "limited(gradients[i])" if clip else "gradients[i]" }};
-        add_number(&own, g, g, scale);
+        add_gradient(&own, g, scale);
     }
     let whole = fold_records(own, thread);
     if (thread == 0u) {

@@ -8,7 +8,7 @@ use steepest::ops::loss::SoftmaxCrossEntropyGrad;
 use steepest::ops::norm::LayerNormGrad;
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::reduce::Sum;
-use steepest::ops::stats::{ChunkStats, ClipFactor, Fold, Tap, TapStats};
+use steepest::ops::stats::{ChunkStats, ClipFactor, Fold, TapStats};
 
 type Bad = (&'static str, &'static [&'static str], fn(&mut Graph) -> Result<ValueId>);
 
@@ -92,8 +92,8 @@ const BAD: &[Bad] = &[
         let segments = g.input("segments", Type::index([3, 2]))?;
         g.apply_all(Fold { accumulate: true, loss: false }, &[records, segments, table, control]).map(|all| all[0])
     }),
-    bad!("tap_stats", ["[5, 3]", "[4]"], |g, x = [5, 3], weights = [4]| {
-        g.apply(TapStats { tap: Tap::Forward }, &[x, weights])
+    bad!("tap_stats", ["[5, 3], [4, 3], [4]"], |g, a = [5, 3], z = [4, 3], weights = [4]| {
+        g.apply(TapStats, &[a, z, weights])
     }),
     bad!("update", ["[1024]", "[2048]"], |g, params = [1024], gradients = [2048], control = [4]| {
         let lengths = index(g, 1);

@@ -36,15 +36,19 @@ fn larger(top: f32, x: f32) -> f32 {
     return select(top, abs(x), is_finite(x) && abs(x) > top);
 }
 
-// Adds a number x, counted as `value` where it is finite, to a record of this scale.
-fn add_number(record: ptr<function, Record>, x: f32, value: f32, scale: f32) {
+// Adds a number x, counted as `value` where it is finite, to a record of this scale; gives what was added, scaled.
+fn add_number(record: ptr<function, Record>, x: f32, value: f32, scale: f32) -> f32 {
     let finite = is_finite(x);
     let scaled = select(0.0, value * scale, finite);
     (*record).squares += scaled * scaled;
-    (*record).magnitudes += abs(scaled);
-    (*record).sum += scaled;
-    (*record).zeros += select(0.0, 1.0, x == 0.0);
     (*record).non_finite += select(1.0, 0.0, finite);
+    return scaled;
+}
+
+// Adds an element of a gradient: its magnitude too, and whether it is 0.
+fn add_gradient(record: ptr<function, Record>, g: f32, scale: f32) {
+    (*record).magnitudes += abs(add_number(record, g, g, scale));
+    (*record).zeros += select(0.0, 1.0, g == 0.0);
 }
 
 // The record of two parts together.

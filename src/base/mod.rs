@@ -8,10 +8,12 @@ mod rng;
 mod shape;
 mod simd;
 mod threads;
+mod wide;
 
 pub use error::{Error, ErrorKind, Result};
 pub use real::{Real, is_finite_f32};
 pub use rng::{Stream, StreamId, permutation, shuffle, threefry2x32, unit_f32, unit_f64};
 pub use shape::{DType, Shape, Type, broadcast};
-pub use simd::vectorized;
+pub use simd::{arch, vectorized};
 pub use threads::Threads;
+pub use wide::{Lanes, Wide};

@@ -1,5 +1,6 @@
 //! The scalar types that kernels are written for: f32 to run, f64 to be the oracle.
 
+use super::Lanes;
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -24,12 +25,15 @@ pub trait Real:
     + SubAssign
     + MulAssign
     + Sum
+    + Lanes
     + 'static
 {
     /// 0.
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// The largest finite number.
+    const MAX: Self;
     /// Half the distance from 1 to the next number: the unit roundoff u of error bounds.
     const UNIT_ROUNDOFF: f64;
     /// `"f32"` or `"f64"`.
@@ -85,6 +89,7 @@ macro_rules! real {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const MAX: Self = $t::MAX;
             const UNIT_ROUNDOFF: f64 = $t::EPSILON as f64 / 2.0;
             const NAME: &'static str = stringify!($t);
             #[inline(always)]

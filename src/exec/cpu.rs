@@ -1,10 +1,12 @@
 //! The CPU executor: a plan's steps, one after the other, on the threads of a pool. f32 to run, f64 to be the oracle.
 
+use super::numbers::Numbers;
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{DType, Error, Result, Threads, Type};
 use crate::graph::{Data, Io, Op, Precision, StepScalars};
 use crate::plan::{Plan, Step, View};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Readings that may wait to be collected.
@@ -24,7 +26,7 @@ pub struct Cpu<R> {
     /// Private buffers by their number in the order of falling size: plans share them, since they run one at a time.
     pool: Vec<usize>,
     plans: Vec<Vec<Resolved>>,
-    scratch: Vec<R>,
+    scratch: Numbers<R>,
     ready: VecDeque<(u64, Vec<f64>)>,
     spare: Vec<Vec<f64>>,
     counters: Counters,
@@ -32,23 +34,31 @@ pub struct Cpu<R> {
 
 #[derive(Debug)]
 enum Memory<R> {
-    Real(Vec<R>),
+    Real(Numbers<R>),
     Index(Vec<u32>),
 }
 
 impl<R> Default for Memory<R> {
     fn default() -> Self {
-        Self::Real(Vec::new())
+        Self::Real(Numbers::default())
     }
+}
+
+/// Part of one of the executor's buffers.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    buffer: usize,
+    start: usize,
+    end: usize,
 }
 
 /// A step whose buffers are the executor's.
 #[derive(Debug)]
 struct Resolved {
     op: Arc<dyn Op>,
-    inputs: Vec<View>,
+    inputs: Vec<Slot>,
     input_types: Vec<Type>,
-    outputs: Vec<View>,
+    outputs: Vec<Slot>,
     output_types: Vec<Type>,
     /// For each input that is updated in place, nothing is read: the kernel finds it among its outputs.
     in_place: Vec<bool>,
@@ -74,7 +84,7 @@ impl<R: Precision> Cpu<R> {
             shared: HashMap::new(),
             pool: Vec::new(),
             plans: Vec::new(),
-            scratch: Vec::new(),
+            scratch: Numbers::default(),
             ready: VecDeque::with_capacity(IN_FLIGHT_MAX),
             spare: (0..IN_FLIGHT_MAX).map(|_| Vec::new()).collect(),
             counters: Counters::default(),
@@ -88,7 +98,7 @@ impl<R: Precision> Cpu<R> {
 
     fn make(&mut self, dtype: DType, len: usize) -> usize {
         self.buffers.push(match dtype {
-            DType::Real => Memory::Real(vec![R::ZERO; len]),
+            DType::Real => Memory::Real(Numbers::zeros(len)),
             DType::Index => Memory::Index(vec![0; len]),
         });
         self.counters.buffers += 1;
@@ -134,7 +144,7 @@ impl<R: Precision> Cpu<R> {
             }
             places[i] = self.pool[rank];
             if let Memory::Real(data) = &mut self.buffers[places[i]] {
-                data.resize(data.len().max(len), R::ZERO);
+                data.grow(len);
             }
         }
         for (i, buffer) in plan.buffers.iter().enumerate().filter(|(_, buffer)| buffer.shared) {
@@ -160,8 +170,11 @@ impl<R: Precision> Cpu<R> {
 
 impl Resolved {
     fn new(step: &Step, places: &[usize]) -> Self {
-        let resolve = |view: &View| View { buffer: places[view.buffer], ..*view };
-        let inputs: Vec<View> = step.inputs.iter().map(resolve).collect();
+        let resolve = |view: &View| {
+            let Range { start, end } = view.range();
+            Slot { buffer: places[view.buffer], start, end }
+        };
+        let inputs: Vec<Slot> = step.inputs.iter().map(resolve).collect();
         let mut in_place = vec![false; inputs.len()];
         for &(_, input) in step.op.in_place() {
             in_place[input] = true;
@@ -181,22 +194,22 @@ impl Resolved {
     /// plan promises: no buffer is read and written by one step.
     fn run<R: Precision>(&self, buffers: &mut [Memory<R>], scratch: &mut [R], threads: &Threads, step: &StepScalars) {
         let mut taken: [Memory<R>; OUTPUTS_MAX] = Default::default();
-        for (memory, view) in taken.iter_mut().zip(&self.outputs) {
-            *memory = std::mem::take(&mut buffers[view.buffer]);
+        for (memory, slot) in taken.iter_mut().zip(&self.outputs) {
+            *memory = std::mem::take(&mut buffers[slot.buffer]);
         }
         let mut inputs = [Data::Real(&[]); INPUTS_MAX];
-        for ((slot, view), in_place) in inputs.iter_mut().zip(&self.inputs).zip(&self.in_place) {
+        for ((input, slot), in_place) in inputs.iter_mut().zip(&self.inputs).zip(&self.in_place) {
             if !in_place {
-                *slot = match &buffers[view.buffer] {
-                    Memory::Real(data) => Data::Real(&data[view.range()]),
-                    Memory::Index(data) => Data::Index(&data[view.range()]),
+                *input = match &buffers[slot.buffer] {
+                    Memory::Real(data) => Data::Real(&data[slot.start..slot.end]),
+                    Memory::Index(data) => Data::Index(&data[slot.start..slot.end]),
                 };
             }
         }
         let mut outputs: [&mut [R]; OUTPUTS_MAX] = Default::default();
-        for ((slot, memory), view) in outputs.iter_mut().zip(&mut taken).zip(&self.outputs) {
+        for ((output, memory), slot) in outputs.iter_mut().zip(&mut taken).zip(&self.outputs) {
             match memory {
-                Memory::Real(data) => *slot = &mut data[view.range()],
+                Memory::Real(data) => *output = &mut data[slot.start..slot.end],
                 Memory::Index(_) => unreachable!("ops write real numbers"),
             }
         }
@@ -210,8 +223,8 @@ impl Resolved {
             threads,
         };
         R::run(self.op.as_ref(), &mut io);
-        for (memory, view) in taken.into_iter().zip(&self.outputs) {
-            buffers[view.buffer] = memory;
+        for (memory, slot) in taken.into_iter().zip(&self.outputs) {
+            buffers[slot.buffer] = memory;
         }
     }
 }
@@ -238,8 +251,7 @@ impl<R: Precision> Executor for Cpu<R> {
         self.check_memory(plan)?;
         let places = self.assign(plan);
         let needed = plan.steps.iter().map(|step| step.op.scratch(&step.input_types(), self.threads.count())).max();
-        let needed = needed.unwrap_or(0).max(self.scratch.len());
-        self.scratch.resize(needed, R::ZERO);
+        self.scratch.grow(needed.unwrap_or(0));
         self.plans.push(plan.steps.iter().map(|step| Resolved::new(step, &places)).collect());
         Ok(PlanId(self.plans.len() - 1))
     }

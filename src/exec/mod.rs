@@ -6,6 +6,7 @@
 mod choose;
 mod cpu;
 pub mod gpu;
+mod numbers;
 
 pub use choose::{AdapterInfo, AdapterKind, Choice, DeviceRequest, Float, choose};
 pub use cpu::Cpu;

@@ -3,7 +3,8 @@
 //! Sums of squares must survive vanishing: 20 sigmoid layers give gradients near 4e-20, whose squares are 0 in f32. So
 //! sums are taken over numbers scaled by the power of two 2⁻ᵉ, e the exponent of the record's largest magnitude.
 
-use crate::base::{Real, vectorized};
+use crate::base::{Real, Wide, arch};
+use pulp::{Simd, WithSimd};
 
 /// Elements of an arena that share a record. 1024 scalars are a multiple of every adapter's storage-offset alignment (256
 /// bytes at most) and stay in a first-level cache.
@@ -59,156 +60,243 @@ pub fn combine<R: Real>(whole: &mut [R], part: &[R]) {
     }
 }
 
-/// Lanes of the loops below: independent chains that the compiler puts into vector registers.
-const LANES: usize = 16;
-
 /// Numbers whose largest magnitude has an exponent of at most this size are summed without a scale: squares of the large
 /// ones stay finite in f32, and those that underflow are below the rounding of the sum.
 const PLAIN_EXPONENT: i32 = 48;
 
-/// What a pass over numbers finds, lane by lane.
-struct Lanes<R> {
-    max: [R; LANES],
-    squares: [R; LANES],
-    magnitudes: [R; LANES],
-    sums: [R; LANES],
-    zeros: [R; LANES],
+/// What a record is made of decides which of its fields somebody asks for: the others stay 0. Maximum, squares and the
+/// count of non-finite numbers are always there, as every sum needs them.
+pub trait Fields: Copy {
+    /// Whether [`MAGNITUDES`] and [`ZEROS`] are filled.
+    const MAGNITUDES: bool;
+    /// Whether [`SUM`] is filled.
+    const SUM: bool;
 }
 
-impl<R: Real> Lanes<R> {
+/// Gradients: sizes, and how many are 0.
+#[derive(Clone, Copy, Debug)]
+pub struct OfGradients;
+
+/// Activations: their mean too.
+#[derive(Clone, Copy, Debug)]
+pub struct OfActivations;
+
+/// The backpropagated signal: its norm alone.
+#[derive(Clone, Copy, Debug)]
+pub struct OfSignal;
+
+impl Fields for OfGradients {
+    const MAGNITUDES: bool = true;
+    const SUM: bool = false;
+}
+
+impl Fields for OfActivations {
+    const MAGNITUDES: bool = false;
+    const SUM: bool = true;
+}
+
+impl Fields for OfSignal {
+    const MAGNITUDES: bool = false;
+    const SUM: bool = false;
+}
+
+/// What a pass over numbers finds, lane by lane. Two of them in turn keep additions from waiting for each other.
+#[derive(Clone, Copy)]
+pub struct Sums<S: Simd, R: Real, F> {
+    max: Wide<S, R>,
+    squares: Wide<S, R>,
+    magnitudes: Wide<S, R>,
+    zeros: Wide<S, R>,
+    sum: Wide<S, R>,
+    fields: F,
+}
+
+impl<S: Simd, R: Real, F: Fields> Sums<S, R, F> {
+    /// Of no numbers.
     #[inline(always)]
-    fn add(&mut self, block: &[R; LANES]) {
-        for (lane, &x) in block.iter().enumerate() {
-            let size = x.abs();
-            self.max[lane] = if size > self.max[lane] { size } else { self.max[lane] };
-            self.squares[lane] += x * x;
-            self.magnitudes[lane] += size;
-            self.sums[lane] += x;
-            self.zeros[lane] += if x == R::ZERO { R::ONE } else { R::ZERO };
+    pub fn none(simd: S, fields: F) -> Self {
+        let none = Wide::zero(simd);
+        Self { max: none, squares: none, magnitudes: none, zeros: none, sum: none, fields }
+    }
+
+    /// Takes in a vector of numbers.
+    #[inline(always)]
+    pub fn add(&mut self, simd: S, x: Wide<S, R>) {
+        let size = x.abs();
+        self.max = size.max(self.max);
+        self.squares = x.mul_add(x, self.squares);
+        if F::MAGNITUDES {
+            self.magnitudes = self.magnitudes + size;
+            self.zeros = x.where_equal(Wide::zero(simd), self.zeros + Wide::splat(simd, R::ONE), self.zeros);
+        }
+        if F::SUM {
+            self.sum = self.sum + x;
         }
     }
+
+    /// Both together.
+    #[inline(always)]
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            max: self.max.max(other.max),
+            squares: self.squares + other.squares,
+            magnitudes: self.magnitudes + other.magnitudes,
+            zeros: self.zeros + other.zeros,
+            sum: self.sum + other.sum,
+            fields: self.fields,
+        }
+    }
+
+    /// Fills the first six fields of a record with what was taken in: `xs`, each multiplied by `factor`. The vector of a
+    /// tail is filled up with zeros, which do not count. Numbers that are tiny, huge or not finite need two more passes.
+    #[inline(always)]
+    pub fn finish(&self, xs: &[R], factor: R, record: &mut [R]) {
+        let (max, squares) = (self.max.max_lanes(), self.squares.sum_lanes());
+        let scaled_max = max * factor.abs();
+        let plain = |x: R| x.exponent().abs() <= PLAIN_EXPONENT;
+        let record = &mut record[..RECORD];
+        // A number that is not finite makes the sum of squares so.
+        if squares.is_finite() && plain(max) && plain(scaled_max) && (max != R::ZERO || squares == R::ZERO) {
+            let scale = scale_of(scaled_max) * factor;
+            record[MAX] = scaled_max;
+            record[SQUARES] = squares * scale * scale;
+            record[MAGNITUDES] = if F::MAGNITUDES { self.magnitudes.sum_lanes() * scale.abs() } else { R::ZERO };
+            record[SUM] = if F::SUM { self.sum.sum_lanes() * scale } else { R::ZERO };
+            record[NON_FINITE] = R::ZERO;
+        } else {
+            measure_scaled::<R, F>(xs, factor, record);
+        }
+        let padding = xs.len().next_multiple_of(Wide::<S, R>::lanes()) - xs.len();
+        record[ZEROS] = if F::MAGNITUDES { self.zeros.sum_lanes() - R::of(padding as f64) } else { R::ZERO };
+    }
 }
 
-/// The numbers of a last, incomplete block, and zeros behind them.
+/// Fills the first six fields with what `xs` holds, each element multiplied by `factor`.
 #[inline(always)]
-fn padded<R: Real>(tail: &[R]) -> [R; LANES] {
-    let mut block = [R::ZERO; LANES];
-    for (to, &x) in block.iter_mut().zip(tail) {
-        *to = x;
+pub fn measure<S: Simd, R: Real, F: Fields>(simd: S, fields: F, xs: &[R], factor: R, record: &mut [R]) {
+    let lanes = Wide::<S, R>::lanes();
+    let (mut even, mut odd) = (Sums::none(simd, fields), Sums::none(simd, fields));
+    let pairs = xs.chunks_exact(2 * lanes);
+    let rest = pairs.remainder();
+    for pair in pairs {
+        let (one, two) = pair.split_at(lanes);
+        even.add(simd, Wide::load(simd, one));
+        odd.add(simd, Wide::load(simd, two));
     }
-    block
-}
-
-/// The zeros that [`padded`] adds.
-#[inline(always)]
-fn padding<R: Real>(tail: &[R]) -> R {
-    R::of(((LANES - tail.len()) % LANES) as f64)
-}
-
-/// Fills the first six fields with what `xs` holds, each element multiplied by `factor`. One pass over ordinary numbers;
-/// tiny, huge and non-finite ones take three.
-#[inline(always)]
-pub fn measure<R: Real>(xs: &[R], factor: R, record: &mut [R]) {
-    let none = [R::ZERO; LANES];
-    let mut lanes = Lanes { max: none, squares: none, magnitudes: none, sums: none, zeros: none };
-    let (blocks, tail) = xs.as_chunks::<LANES>();
-    for block in blocks {
-        lanes.add(block);
+    // By name, not by index: what is indexed lies in memory.
+    let (one, two) = rest.split_at(lanes.min(rest.len()));
+    if !one.is_empty() {
+        even.add(simd, Wide::load(simd, one));
     }
-    if !tail.is_empty() {
-        lanes.add(&padded(tail));
+    if !two.is_empty() {
+        odd.add(simd, Wide::load(simd, two));
     }
-    let max = lanes.max.into_iter().fold(R::ZERO, |max, x| if x > max { x } else { max });
-    let squares = fold(lanes.squares);
-    let zeros = fold(lanes.zeros) - padding(tail);
-    let scaled_max = max * factor.abs();
-    let plain = |x: R| x.exponent().abs() <= PLAIN_EXPONENT;
-    let record = &mut record[..RECORD];
-    // A number that is not finite makes the sum of squares so.
-    if squares.is_finite() && plain(max) && plain(scaled_max) && (max != R::ZERO || squares == R::ZERO) {
-        let scale = scale_of(scaled_max) * factor;
-        record[MAX] = scaled_max;
-        record[SQUARES] = squares * scale * scale;
-        record[MAGNITUDES] = fold(lanes.magnitudes) * scale.abs();
-        record[SUM] = fold(lanes.sums) * scale;
-        record[ZEROS] = zeros;
-        record[NON_FINITE] = R::ZERO;
-    } else {
-        measure_scaled(xs, factor, record);
-        record[ZEROS] = zeros;
-    }
+    even.and(odd).finish(xs, factor, record);
 }
 
 /// As [`measure`], for any numbers: their scale is found first. Leaves out the zeros.
 #[cold]
 #[inline(never)]
-fn measure_scaled<R: Real>(xs: &[R], factor: R, record: &mut [R]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            let max = largest(xs, factor);
-            let scale = scale_of(max) * factor;
-            let none = [R::ZERO; LANES];
-            let (mut squares, mut magnitudes, mut sums, mut non_finite) = (none, none, none, none);
-            let mut add = |block: &[R; LANES]| {
-                for lane in 0..LANES {
-                    let finite = block[lane].is_finite();
-                    let scaled = if finite { block[lane] * scale } else { R::ZERO };
-                    squares[lane] += scaled * scaled;
-                    magnitudes[lane] += scaled.abs();
-                    sums[lane] += scaled;
-                    non_finite[lane] += if finite { R::ZERO } else { R::ONE };
-                }
-            };
-            let (blocks, tail) = xs.as_chunks::<LANES>();
-            blocks.iter().for_each(&mut add);
-            add(&padded(tail));
-            record[MAX] = max;
-            record[SQUARES] = fold(squares);
-            record[MAGNITUDES] = fold(magnitudes);
-            record[SUM] = fold(sums);
-            record[NON_FINITE] = fold(non_finite);
-        },
-    );
-}
-
-/// The largest finite |x·factor|.
-#[inline(always)]
-pub fn largest<R: Real>(xs: &[R], factor: R) -> R {
-    let mut lanes = [R::ZERO; LANES];
-    let mut add = |block: &[R; LANES]| {
-        for lane in 0..LANES {
-            let size = if block[lane].is_finite() { block[lane].abs() } else { R::ZERO };
-            lanes[lane] = if size > lanes[lane] { size } else { lanes[lane] };
-        }
-    };
-    let (blocks, tail) = xs.as_chunks::<LANES>();
-    blocks.iter().for_each(&mut add);
-    add(&padded(tail));
-    lanes.into_iter().fold(R::ZERO, |max, x| if x > max { x } else { max }) * factor.abs()
-}
-
-/// The sum of the lanes, halved again and again: a fixed order.
-#[inline(always)]
-pub fn fold<R: Real, const N: usize>(mut lanes: [R; N]) -> R {
-    let mut width = N;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
+fn measure_scaled<R: Real, F: Fields>(xs: &[R], factor: R, record: &mut [R]) {
+    arch().dispatch(Scaled { xs, factor, record });
+    if !F::MAGNITUDES {
+        record[MAGNITUDES] = R::ZERO;
     }
-    lanes[0]
+    if !F::SUM {
+        record[SUM] = R::ZERO;
+    }
+}
+
+/// Fills all fields of a record but the zeros.
+struct Scaled<'a, R> {
+    xs: &'a [R],
+    factor: R,
+    record: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Scaled<'_, R> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let parts = || self.xs.chunks(Wide::<S, R>::lanes()).map(|part| Wide::load(simd, part));
+        let [none, one, huge] = [R::ZERO, R::ONE, R::MAX].map(|x| Wide::splat(simd, x));
+        // What is not finite, NaN too, is not at most the largest number.
+        let finite = |x: Wide<S, R>, yes, no| x.abs().where_at_most(huge, yes, no);
+        let max = parts().fold(none, |max, x| finite(x, x.abs(), none).max(max)).max_lanes() * self.factor.abs();
+        let scale = Wide::splat(simd, scale_of(max) * self.factor);
+        let (mut squares, mut magnitudes, mut sum, mut non_finite) = (none, none, none, none);
+        for x in parts() {
+            let scaled = finite(x, x * scale, none);
+            squares = squares + scaled * scaled;
+            magnitudes = magnitudes + scaled.abs();
+            sum = sum + scaled;
+            non_finite = non_finite + finite(x, none, one);
+        }
+        self.record[MAX] = max;
+        self.record[SQUARES] = squares.sum_lanes();
+        self.record[MAGNITUDES] = magnitudes.sum_lanes();
+        self.record[SUM] = sum.sum_lanes();
+        self.record[NON_FINITE] = non_finite.sum_lanes();
+    }
+}
+
+/// [`measure`] on the instruction set at hand, for what is not in a vector kernel already.
+pub fn measured<R: Real, F: Fields>(fields: F, xs: &[R], factor: R, record: &mut [R]) {
+    arch().dispatch(Measured { fields, xs, factor, record });
+}
+
+struct Measured<'a, R, F> {
+    fields: F,
+    xs: &'a [R],
+    factor: R,
+    record: &'a mut [R],
+}
+
+impl<R: Real, F: Fields> WithSimd for Measured<'_, R, F> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        measure(simd, self.fields, self.xs, self.factor, self.record);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// All fields, for the tests.
+    #[derive(Clone, Copy)]
+    struct All;
+
+    impl Fields for All {
+        const MAGNITUDES: bool = true;
+        const SUM: bool = true;
+    }
+
     fn record(xs: &[f32]) -> [f32; RECORD] {
         let mut record = [0.0; RECORD];
-        measure(xs, 1.0, &mut record);
+        measured(All, xs, 1.0, &mut record);
         record
+    }
+
+    #[test]
+    fn fields_that_nobody_asks_for_are_zero_and_the_others_the_same() {
+        for size in [1.0, 1e-30] {
+            let xs: Vec<f32> = (0..100).map(|i| (i % 13) as f32 * size).collect();
+            let all = record(&xs);
+            let mut own = [[f32::NAN; RECORD]; 3];
+            own.iter_mut().for_each(|record| record[WEIGHT_SQUARES..].fill(0.0));
+            measured(OfGradients, &xs, 1.0, &mut own[0]);
+            measured(OfActivations, &xs, 1.0, &mut own[1]);
+            measured(OfSignal, &xs, 1.0, &mut own[2]);
+            let without = |fields: &[usize]| {
+                let mut record = all;
+                fields.iter().for_each(|&field| record[field] = 0.0);
+                record
+            };
+            assert_eq!(own, [without(&[SUM]), without(&[MAGNITUDES, ZEROS]), without(&[MAGNITUDES, ZEROS, SUM])]);
+        }
     }
 
     #[test]
@@ -223,11 +311,11 @@ mod tests {
     #[test]
     fn one_pass_finds_what_the_scaled_one_finds() {
         for (factor, size) in [(1.0f32, 1.0f32), (32.0, 1e-6), (-3.0, 1e9), (0.1, 1e-12)] {
-            for len in [0, 1, 15, 16, 17, 40, 1000] {
+            for len in [0, 1, 15, 16, 17, 31, 33, 40, 1000] {
                 let xs: Vec<f32> = (0..len).map(|i| (i * 7919 % 1009 % 31) as f32 * size - 7.0 * size).collect();
                 let (mut fast, mut scaled) = ([0.0f32; RECORD], [0.0f32; RECORD]);
-                measure(&xs, factor, &mut fast);
-                measure_scaled(&xs, factor, &mut scaled);
+                measured(All, &xs, factor, &mut fast);
+                measure_scaled::<_, All>(&xs, factor, &mut scaled);
                 assert_eq!(fast[MAX], scaled[MAX]);
                 assert_eq!(fast[ZEROS], xs.iter().filter(|&&x| x == 0.0).count() as f32);
                 for field in [SQUARES, MAGNITUDES, SUM, NON_FINITE] {

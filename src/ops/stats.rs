@@ -3,10 +3,14 @@
 
 use super::expect_dtypes;
 use super::gpu::Params;
-use super::record::{self, CHUNK, MAX, NON_FINITE, RECORD, SQUARES, scale_of};
-use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
+use super::record::{
+    self, CHUNK, MAX, NON_FINITE, OfActivations, OfGradients, OfSignal, RECORD, SQUARES, WEIGHT_SQUARES, scale_of,
+};
+use crate::base::{DType, Error, Real, Result, Shape, Type, arch};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
+use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// The control block: clip factor, halt flag (sticky), global gradient norm, unused.
 pub const CONTROL: usize = 4;
@@ -17,76 +21,135 @@ pub const HALT: usize = 1;
 /// The position of the global gradient norm, where clipping needed it.
 pub const NORM: usize = 2;
 
-/// What a tap measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tap {
-    /// Activations, over the real rows.
-    Forward,
-    /// The backpropagated signal of each example's own loss: row i of ∂L/∂z divided by the example's share wᵢ of the loss;
-    /// rows with wᵢ = 0 (padding, classes of weight 0) are left out.
-    Signal,
-}
-
-/// Records of the rows of a value, one for each group of rows; overwritten. Inputs: x [n, …], weights `[n]`; output
-/// [groups, 8].
+/// Records of what passes some layers, one for each group of rows; overwritten. Inputs: for each layer its activations a
+/// [n, …] and ∂L/∂z [n, …]; then weights `[n]`. Output: the records of these values one after the other [groups, 8].
+///
+/// Of a, the real rows count. Of ∂L/∂z, row i is divided by the example's share wᵢ of the loss, which gives the
+/// backpropagated signal of each example's own loss; rows with wᵢ = 0 (padding, classes of weight 0) are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TapStats {
-    /// What is measured.
-    pub tap: Tap,
-}
+pub struct TapStats;
 
 impl TapStats {
-    /// How many rows of this width share a record: about 4096 elements.
-    pub fn rows_per_group(width: usize) -> usize {
-        (4096 / width.max(1)).max(1)
-    }
+    /// The most layers of one op: with weights and records, as many buffers as every adapter can bind.
+    pub const LAYERS_MAX: usize = 3;
 
-    /// How many records a value of this shape gives.
+    /// How many records a value of this shape gives: one to about 4096 elements.
     pub fn groups(shape: &Shape) -> usize {
-        let rows = shape.dim(0);
-        rows.div_ceil(Self::rows_per_group(shape.len() / rows.max(1)))
+        Rows::of(shape).groups()
     }
 
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
-        let (x, weights) = (io.real(0), io.real(1));
-        let shape = io.input_types[0].shape;
-        let width = (shape.len() / shape.dim(0)).max(1);
-        let rows = Self::rows_per_group(width);
-        let real = io.step.rows as usize;
-        let tap = self.tap;
-        // What a row is divided by; 0 where it is left out.
-        let share = |row: usize| match tap {
-            Tap::Forward if row < real => R::ONE,
-            Tap::Forward => R::ZERO,
-            Tap::Signal => weights[row],
-        };
+        let values = io.inputs.len() - 1;
+        let mut taps = Taps { values: [(&[], Rows::default()); VALUES_MAX], weights: io.real(values) };
+        for (i, value) in taps.values.iter_mut().enumerate().take(values) {
+            let rows = Rows::of(&io.input_types[i].shape);
+            let real = if i % 2 == 0 { rows.end.min(io.step.rows as usize) } else { rows.end };
+            *value = (io.real(i), Rows { real, ..rows });
+        }
         io.threads.chunks(io.outputs[0], GROUPS_PER_PART * RECORD, |part, out| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (i, out) in out.chunks_exact_mut(RECORD).enumerate() {
-                        let first = (part * GROUPS_PER_PART + i) * rows;
-                        let end = (first + rows).min(shape.dim(0));
-                        out.fill(R::ZERO);
-                        // Neighbours of one share are measured in one go.
-                        let mut from = first;
-                        while from < end {
-                            let own = share(from);
-                            let mut to = from + 1;
-                            while to < end && share(to) == own {
-                                to += 1;
-                            }
-                            if own != R::ZERO {
-                                let mut run = [R::ZERO; RECORD];
-                                record::measure(&x[from * width..to * width], R::ONE / own, &mut run);
-                                record::combine(out, &run);
-                            }
-                            from = to;
-                        }
-                    }
-                },
-            );
+            arch().dispatch(Groups { taps: &taps, first: part * GROUPS_PER_PART, out });
         });
+    }
+}
+
+const VALUES_MAX: usize = 2 * TapStats::LAYERS_MAX;
+
+/// How the rows of a tapped value are grouped.
+#[derive(Clone, Copy, Default)]
+struct Rows {
+    /// Elements of a row.
+    width: usize,
+    /// Rows of a group.
+    each: usize,
+    /// How many rows there are.
+    end: usize,
+    /// How many of them count.
+    real: usize,
+}
+
+impl Rows {
+    fn of(shape: &Shape) -> Self {
+        let width = (1..shape.rank()).map(|axis| shape.dim(axis)).product::<usize>().max(1);
+        let end = shape.dim(0);
+        Self { width, each: (4096 / width).max(1), end, real: end }
+    }
+
+    fn groups(&self) -> usize {
+        self.end.div_ceil(self.each)
+    }
+
+    /// The rows of group `i` that count.
+    #[inline(always)]
+    fn group(&self, i: usize) -> Range<usize> {
+        (i * self.each).min(self.real)..((i + 1) * self.each).min(self.real)
+    }
+
+    #[inline(always)]
+    fn elements<'a, R>(&self, x: &'a [R], rows: Range<usize>) -> &'a [R] {
+        &x[rows.start * self.width..rows.end * self.width]
+    }
+}
+
+/// What the taps of some layers read: activations and ∂L/∂z by turns.
+struct Taps<'a, R> {
+    values: [(&'a [R], Rows); VALUES_MAX],
+    weights: &'a [R],
+}
+
+/// Some groups, and a record for each.
+struct Groups<'a, R> {
+    taps: &'a Taps<'a, R>,
+    first: usize,
+    out: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Groups<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut value = 0;
+        let mut group = self.first;
+        for out in self.out.chunks_exact_mut(RECORD) {
+            while group >= self.taps.values[value].1.groups() {
+                group -= self.taps.values[value].1.groups();
+                value += 1;
+            }
+            let (x, rows) = self.taps.values[value];
+            out[WEIGHT_SQUARES..].fill(R::ZERO);
+            if value % 2 == 0 {
+                record::measure(simd, OfActivations, rows.elements(x, rows.group(group)), R::ONE, out);
+            } else {
+                self.taps.signal(simd, x, rows, group, out);
+            }
+            group += 1;
+        }
+    }
+}
+
+impl<R: Real> Taps<'_, R> {
+    /// The signal of a group. Neighbours of one share are measured in one go: most often, all are.
+    #[inline(always)]
+    fn signal<S: Simd>(&self, simd: S, x: &[R], rows: Rows, group: usize, out: &mut [R]) {
+        let range = rows.group(group);
+        let first = self.weights[range.start];
+        if first != R::ZERO && self.weights[range.clone()].iter().fold(true, |same, &w| same & (w == first)) {
+            return record::measure(simd, OfSignal, rows.elements(x, range), R::ONE / first, out);
+        }
+        out.fill(R::ZERO);
+        let mut from = range.start;
+        while from < range.end {
+            let share = self.weights[from];
+            let same = self.weights[from..range.end].iter().take_while(|&&w| w == share).count();
+            // A share that is NaN is equal to nothing, itself neither.
+            let to = from + same.max(1);
+            if share != R::ZERO {
+                let mut run = [R::ZERO; RECORD];
+                record::measured(OfSignal, rows.elements(x, from..to), R::ONE / share, &mut run);
+                record::combine(out, &run);
+            }
+            from = to;
+        }
     }
 }
 
@@ -110,15 +173,19 @@ impl Op for TapStats {
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
-        expect_dtypes(inputs, &[DType::Real, DType::Real])?;
-        let (x, weights) = (inputs[0].shape, inputs[1].shape);
-        if x.rank() == 0 || x.is_empty() || weights != Shape::from([x.dim(0)]) {
-            return Err(Error::input(
-                "tap_stats",
-                format!("expected rows and a weight for each, found {x} and {weights}"),
-            ));
+        expect_dtypes(inputs, &vec![DType::Real; inputs.len()])?;
+        let (weights, values) = inputs.split_last().expect("every op has inputs");
+        let rows =
+            |x: &Type| x.shape.rank() > 0 && !x.shape.is_empty() && weights.shape == Shape::from([x.shape.dim(0)]);
+        let layers = values.len() / 2;
+        if values.len() % 2 != 0 || !(1..=Self::LAYERS_MAX).contains(&layers) || !values.iter().all(rows) {
+            let found: Vec<String> = inputs.iter().map(|ty| ty.shape.to_string()).collect();
+            let most = Self::LAYERS_MAX;
+            let message =
+                format!("expected rows twice for 1 to {most} layers and a weight a row, found {}", found.join(", "));
+            return Err(Error::input("tap_stats", message));
         }
-        Ok(vec![Type::real([Self::groups(&x), RECORD])])
+        Ok(vec![Type::real([values.iter().map(|x| Self::groups(&x.shape)).sum(), RECORD])])
     }
 
     answers!(not in place);
@@ -128,15 +195,25 @@ impl Op for TapStats {
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
-        let shape = inputs[0].shape;
-        let width = shape.len() / shape.dim(0);
-        let (entry, binds) = match self.tap {
-            Tap::Forward => ("tap_forward", vec![Bind::In(0), Bind::Out(0)]),
-            Tap::Signal => ("tap_signal", vec![Bind::In(0), Bind::In(1), Bind::Out(0)]),
-        };
-        let params =
-            vec![("rows", shape.dim(0).into()), ("width", width.into()), ("group", Self::rows_per_group(width).into())];
-        GpuWork::one(dispatch(entry, vec![], binds, params, outputs[0].shape.dim(0)))
+        const NAMES: [[&str; 3]; VALUES_MAX] = [
+            ["width0", "each0", "end0"],
+            ["width1", "each1", "end1"],
+            ["width2", "each2", "end2"],
+            ["width3", "each3", "end3"],
+            ["width4", "each4", "end4"],
+            ["width5", "each5", "end5"],
+        ];
+        let values = inputs.len() - 1;
+        let mut params = vec![("rows", inputs[values].shape.dim(0).into())];
+        let mut end = 0;
+        for (input, [width, each, behind]) in inputs.iter().zip(NAMES).take(values) {
+            let rows = Rows::of(&input.shape);
+            end += rows.groups();
+            params.extend([(width, rows.width.into()), (each, rows.each.into()), (behind, end.into())]);
+        }
+        let binds = (0..inputs.len()).map(Bind::In).chain([Bind::Out(0)]).collect();
+        let vars = vec![("values", values.to_string())];
+        GpuWork::one(dispatch("tap_stats", vars, binds, params, outputs[0].shape.dim(0)))
     }
 }
 
@@ -154,22 +231,17 @@ impl ChunkStats {
         let clip = self.clip_value.map(R::of);
         let each = CHUNKS_PER_PART * RECORD;
         io.threads.chunks(io.outputs[0], each, |part, out| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (i, out) in out.chunks_mut(RECORD).enumerate() {
-                        let chunk = part * CHUNKS_PER_PART + i;
-                        let mut xs = &gradients[chunk * CHUNK..][..lengths[chunk] as usize];
-                        let mut clipped = [R::ZERO; CHUNK];
-                        if let Some(limit) = clip {
-                            clipped.iter_mut().zip(xs).for_each(|(c, &x)| *c = clamp(x, limit));
-                            xs = &clipped[..xs.len()];
-                        }
-                        out.fill(R::ZERO);
-                        record::measure(xs, R::ONE, out);
-                    }
-                },
-            );
+            for (i, out) in out.chunks_mut(RECORD).enumerate() {
+                let chunk = part * CHUNKS_PER_PART + i;
+                let mut xs = &gradients[chunk * CHUNK..][..lengths[chunk] as usize];
+                let mut clipped = [R::ZERO; CHUNK];
+                if let Some(limit) = clip {
+                    clipped.iter_mut().zip(xs).for_each(|(c, &x)| *c = clamp(x, limit));
+                    xs = &clipped[..xs.len()];
+                }
+                out.fill(R::ZERO);
+                record::measured(OfGradients, xs, R::ONE, out);
+            }
         });
     }
 }
@@ -300,13 +372,15 @@ impl Fold {
         let fresh = !self.accumulate || io.step.micro == 0;
         let loss = self.loss.then(|| io.real(4)[0]);
         let [table, control] = io.outputs else { unreachable!("a table and control") };
-        for (row, segment) in table.chunks_mut(RECORD).zip(segments.chunks(2)) {
+        for (row, segment) in table.chunks_exact_mut(RECORD).zip(segments.chunks_exact(2)) {
+            let mut parts = records[segment[0] as usize * RECORD..segment[1] as usize * RECORD].chunks_exact(RECORD);
             if fresh {
-                row.fill(R::ZERO);
+                match parts.next() {
+                    Some(first) => row.copy_from_slice(first),
+                    None => row.fill(R::ZERO),
+                }
             }
-            for part in records[segment[0] as usize * RECORD..segment[1] as usize * RECORD].chunks(RECORD) {
-                record::combine(row, part);
-            }
+            parts.for_each(|part| record::combine(row, part));
         }
         if let Some(loss) = loss {
             let last = table.len() - RECORD;

@@ -63,7 +63,8 @@ pub fn compile(name: &str, graph: &Graph, places: &[(ValueId, Place)]) -> Result
     for (id, view) in copies {
         steps.push(builder.copy(id, view));
     }
-    let plan = Plan { name: name.to_owned(), buffers: builder.buffers, steps };
+    let mut plan = Plan { name: name.to_owned(), buffers: builder.buffers, steps };
+    hoist(&mut plan);
     let plan = memory::colour(plan);
     check(&plan)?;
     Ok(plan)
@@ -160,6 +161,23 @@ impl Builder<'_> {
         let code = Code::single(Fun::Identity, &[constant.unwrap_or(Arg::In(0))]);
         let inputs = if constant.is_some() { vec![] } else { vec![self.view(id)] };
         Step { op: Arc::new(Pointwise { code, shape: to.ty.shape }), inputs, outputs: vec![to], scope: "copy".into() }
+    }
+}
+
+/// Moves steps whose results no other step reads, which are measurements, up to where their inputs have just been made:
+/// there they are in cache, and a buffer that waits for nothing else can be used again.
+fn hoist(plan: &mut Plan) {
+    let mut read = vec![false; plan.buffers.len()];
+    plan.steps.iter().flat_map(|step| &step.inputs).for_each(|view| read[view.buffer] = true);
+    for i in 0..plan.steps.len() {
+        let step = &plan.steps[i];
+        if !step.op.in_place().is_empty() || step.outputs.iter().any(|view| read[view.buffer]) {
+            continue;
+        }
+        let inputs: Vec<usize> = step.inputs.iter().map(|view| view.buffer).collect();
+        let made = |other: &Step| other.outputs.iter().any(|view| inputs.contains(&view.buffer));
+        let after = plan.steps[..i].iter().rposition(made).map_or(0, |last| last + 1);
+        plan.steps[after..=i].rotate_right(1);
     }
 }
 

@@ -27,7 +27,8 @@ pub struct RecordSpan {
 /// tensor. Without statistics the loss is the only row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Tap records, forward taps first.
+    /// Tap records: the forward taps of all layers, then the signal taps. Those of the layers of one [`TapStats`] lie behind each
+    /// other, layer by layer.
     pub spans: Vec<RecordSpan>,
     /// Records in the tap buffer.
     pub records: usize,
@@ -41,11 +42,21 @@ impl Layout {
     /// The layout for tapped values of these shapes (activation and pre-activation of each layer) and so many tensors.
     pub fn new(activations: &[Shape], pre_activations: &[Shape], tensors: usize) -> Self {
         let mut layout = Self { layers: activations.len(), tensors, ..Self::default() };
-        for shape in activations.iter().chain(pre_activations) {
-            let span = RecordSpan { first: aligned(layout.records), count: TapStats::groups(shape) };
-            layout.records = span.first + span.count;
-            layout.spans.push(span);
+        let mut signals = Vec::new();
+        for (layer, (activation, pre_activation)) in activations.iter().zip(pre_activations).enumerate() {
+            if layer % TapStats::LAYERS_MAX == 0 {
+                layout.records = aligned(layout.records);
+            }
+            let mut span = |shape: &Shape| {
+                let span = RecordSpan { first: layout.records, count: TapStats::groups(shape) };
+                layout.records += span.count;
+                span
+            };
+            let forward = span(activation);
+            signals.push(span(pre_activation));
+            layout.spans.push(forward);
         }
+        layout.spans.append(&mut signals);
         // An empty buffer cannot be bound.
         layout.records = layout.records.max(1);
         layout

@@ -5,6 +5,7 @@ use super::quantity::{QUANTITIES, Scope, find};
 use crate::ops::record::{
     MAGNITUDES, MAX, NON_FINITE, RECORD, SQUARES, STEP_SCALE, STEP_SQUARES, SUM, WEIGHT_SQUARES, ZEROS,
 };
+use std::ops::Range;
 
 /// Where the first non-finite value of a step was: in the order in which a step computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,29 @@ pub struct Reader {
     layout: Layout,
     /// The smallest exponent of a normal number on the device: −126 for f32, −1022 for f64.
     exponent_min: i32,
-    /// Elements of a row behind each layer's activations.
-    activation_widths: Vec<usize>,
-    /// Elements of each tensor.
-    tensor_lens: Vec<usize>,
-    /// The layer of each tensor.
-    tensor_layers: Vec<usize>,
+    /// A row behind each layer's activations.
+    activations: Vec<Count>,
+    /// Each tensor.
+    tensors: Vec<Count>,
+    /// The tensors of each layer, which are neighbours.
+    layer_tensors: Vec<Range<usize>>,
+}
+
+/// How many elements something has, and what means over them are multiplied with.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    len: f64,
+    /// 1/len.
+    share: f64,
+    /// 1/√len.
+    root: f64,
+}
+
+impl Count {
+    fn of(len: &usize) -> Self {
+        let len = *len.max(&1) as f64;
+        Self { len, share: 1.0 / len, root: (1.0 / len).sqrt() }
+    }
 }
 
 /// The values of one step, quantity by quantity as [`QUANTITIES`] lists them.
@@ -76,6 +94,16 @@ impl Values {
         &self.flat[start..start + self.width(QUANTITIES[quantity].scope)]
     }
 
+    /// The loss.
+    pub fn loss(&self) -> f64 {
+        self.flat[0]
+    }
+
+    /// The backpropagated signal of each layer: the first quantity of layers.
+    pub fn signal(&self) -> &[f64] {
+        &self.flat[STEP_COLUMNS..][..self.layers]
+    }
+
     /// The value of a quantity of the whole step.
     ///
     /// # Panics
@@ -85,53 +113,67 @@ impl Values {
     }
 }
 
-/// Sums over the rows that make up a layer or the whole.
-#[derive(Clone, Copy, Default)]
-struct Total {
-    gradient: f64,
-    weight: f64,
-    step: f64,
-}
-
-impl Total {
-    fn add(&mut self, other: Total) {
-        self.gradient = hypot(self.gradient, other.gradient);
-        self.weight = hypot(self.weight, other.weight);
-        self.step = hypot(self.step, other.step);
-    }
-
-    fn ratio(&self) -> f64 {
-        if self.weight == 0.0 { 0.0 } else { self.step / self.weight }
+/// Number i becomes entry `at` of column i, columns being `width` long.
+#[inline(always)]
+fn spread<const N: usize>(columns: &mut [f64], numbers: [f64; N], at: usize, width: usize) {
+    let columns = &mut columns[..N * width];
+    assert!(at < width);
+    for (i, x) in numbers.into_iter().enumerate() {
+        columns[i * width + at] = x;
     }
 }
 
-/// √(a² + b²). Only where the squares leave the range of normal numbers is the scaled rule worth its time.
-fn hypot(a: f64, b: f64) -> f64 {
-    let squares = a * a + b * b;
-    if squares > 1e-280 && squares < 1e280 { squares.sqrt() } else { a.hypot(b) }
+/// √Σx² of three columns of norms. Only where the squares leave the range of normal numbers is the scaled rule worth its
+/// time. Not inlined, since this code is cold each time it runs: the smaller it is, the faster.
+#[inline(never)]
+fn norms(columns: [&[f64]; 3]) -> [f64; 3] {
+    let mut squares = [0.0; 4];
+    for ((x, y), z) in columns[0].iter().zip(columns[1]).zip(columns[2]) {
+        squares[0] += x * x;
+        squares[1] += y * y;
+        squares[2] += z * z;
+    }
+    let mut roots = squares.map(f64::sqrt);
+    for ((root, square), column) in roots.iter_mut().zip(squares).zip(columns) {
+        if !(1e-280..1e280).contains(&square) {
+            *root = scaled_norm(column);
+        }
+    }
+    [roots[0], roots[1], roots[2]]
+}
+
+#[cold]
+#[inline(never)]
+fn scaled_norm(xs: &[f64]) -> f64 {
+    xs.iter().fold(0.0, |norm, x| norm.hypot(*x))
+}
+
+/// ‖Δw‖/‖w‖; 0 where there is no weight to compare with.
+fn ratio(step: f64, weight: f64) -> f64 {
+    if weight == 0.0 { 0.0 } else { step / weight }
 }
 
 impl Reader {
-    /// A reader of tables with this layout.
+    /// A reader of tables with this layout. `tensor_layers` is the layer of each tensor, in the order of the layers.
     pub fn new(
         layout: Layout,
         single_precision: bool,
-        activation_widths: Vec<usize>,
-        tensor_lens: Vec<usize>,
-        tensor_layers: Vec<usize>,
+        activation_widths: &[usize],
+        tensor_lens: &[usize],
+        tensor_layers: &[usize],
     ) -> Self {
         let exponent_min = if single_precision { -126 } else { -1022 };
-        Self { layout, exponent_min, activation_widths, tensor_lens, tensor_layers }
+        let layers = 0..activation_widths.len();
+        let bound = |layer: usize| tensor_layers.partition_point(|&other| other < layer);
+        let layer_tensors = layers.map(|layer| bound(layer)..bound(layer + 1)).collect();
+        let activations = activation_widths.iter().map(Count::of).collect();
+        let tensors = tensor_lens.iter().map(Count::of).collect();
+        Self { layout, exponent_min, activations, tensors, layer_tensors }
     }
 
     /// Room for the values of a step.
     pub fn values(&self) -> Values {
         Values::new(self.layout.layers, self.layout.tensors)
-    }
-
-    /// The tensors' layers.
-    pub fn tensor_layers(&self) -> &[usize] {
-        &self.tensor_layers
     }
 
     /// 2ᵉ: what sums in a record of this maximum were divided by.
@@ -145,60 +187,55 @@ impl Reader {
         f64::from_bits(((exponent + 1023) as u64) << 52)
     }
 
-    fn norm(&self, record: &[f64]) -> f64 {
-        record[SQUARES].sqrt() * self.unit(record[MAX])
-    }
-
     /// Fills `values` from a table. `rows` is how many rows of the logical batch were real, `signal_rows` how many of these
     /// had a weight. No allocation.
     pub fn read(&self, table: &[f64], lr: f64, rows: usize, signal_rows: usize, values: &mut Values) {
-        let row = |i: usize| &table[i * RECORD..(i + 1) * RECORD];
-        let layers = self.layout.layers;
-        let mut out = Columns { flat: &mut values.flat, layers, tensors: self.layout.tensors };
-        out.step(0, row(self.layout.loss_row())[SUM]);
-        out.step(1, lr);
-        let (mut whole, mut layer) = (Total::default(), Total::default());
-        for (t, &len) in self.tensor_lens.iter().enumerate().take(self.layout.tensors) {
+        let row = |i: usize| &table[i * RECORD..][..RECORD];
+        let (layers, tensors) = (self.layout.layers, self.layout.tensors);
+        let (whole, rest) = values.flat.split_at_mut(STEP_COLUMNS);
+        let (by_layer, by_tensor) = rest.split_at_mut(LAYER_COLUMNS * layers);
+        for (t, tensor) in self.tensors.iter().enumerate().take(tensors) {
             let record = row(self.layout.params_row() + t);
-            let total = Total {
-                gradient: self.norm(record),
-                weight: record[WEIGHT_SQUARES].sqrt(),
-                step: record[STEP_SQUARES].sqrt() / STEP_SCALE,
-            };
-            let unit = self.unit(record[MAX]);
-            let finite = (len as f64 - record[NON_FINITE]).max(1.0);
+            let squares = [record[SQUARES], record[WEIGHT_SQUARES], record[STEP_SQUARES], 0.0];
+            let [root, weight, step, _] = squares.map(f64::sqrt);
+            let (step, unit) = (step * (1.0 / STEP_SCALE), self.unit(record[MAX]));
+            let [zeros, non_finite] = [record[ZEROS], record[NON_FINITE]];
+            // Divisions are what this costs: most often there is nothing to divide.
+            let share = if non_finite == 0.0 { tensor.share } else { 1.0 / (tensor.len - non_finite).max(1.0) };
             let numbers = [
-                total.gradient,
-                record[MAGNITUDES] * unit / finite,
+                root * unit,
+                record[MAGNITUDES] * unit * share,
                 record[MAX],
-                record[ZEROS] / len as f64,
-                record[NON_FINITE],
-                total.weight,
-                total.step,
-                total.ratio(),
+                if zeros == 0.0 { 0.0 } else { zeros / tensor.len },
+                non_finite,
+                weight,
+                step,
+                ratio(step, weight),
             ];
-            numbers.into_iter().enumerate().for_each(|(i, x)| out.tensors(11 + i)[t] = x);
-            whole.add(total);
-            // The tensors of a layer are neighbours.
-            let layer_of_tensor = self.tensor_layers[t];
-            if t == 0 || self.tensor_layers[t - 1] != layer_of_tensor {
-                layer = Total::default();
-            }
-            layer.add(total);
-            out.layers(9)[layer_of_tensor] = layer.gradient;
-            out.layers(10)[layer_of_tensor] = layer.ratio();
+            spread(by_tensor, numbers, t, tensors);
         }
-        out.step(2, whole.gradient);
-        out.step(3, whole.weight);
-        out.step(4, whole.ratio());
-        for layer in 0..layers {
+        // The norms of gradient, weights and update of some tensors together.
+        let norms_of = |range: &Range<usize>| norms([0, 5, 6].map(|q| &by_tensor[q * tensors..][range.clone()]));
+        let row_share = 1.0 / rows.max(1) as f64;
+        let [row_root, signal_root] = [row_share, 1.0 / signal_rows.max(1) as f64].map(f64::sqrt);
+        for (layer, count) in self.activations.iter().enumerate().take(layers) {
             let (forward, signal) = (row(layer), row(layers + layer));
-            let count = (rows * self.activation_widths[layer]).max(1) as f64;
-            out.layers(5)[layer] = self.norm(signal) / (signal_rows.max(1) as f64).sqrt();
-            out.layers(6)[layer] = self.norm(forward) / count.sqrt();
-            out.layers(7)[layer] = forward[SUM] * self.unit(forward[MAX]) / count;
-            out.layers(8)[layer] = forward[MAX];
+            let [gradient, weight, step] = norms_of(&self.layer_tensors[layer]);
+            let [a, z] = [forward[SQUARES], signal[SQUARES]].map(f64::sqrt);
+            let unit = self.unit(forward[MAX]);
+            let numbers = [
+                z * self.unit(signal[MAX]) * signal_root,
+                a * unit * (count.root * row_root),
+                forward[SUM] * unit * (count.share * row_share),
+                forward[MAX],
+                gradient,
+                ratio(step, weight),
+            ];
+            spread(by_layer, numbers, layer, layers);
         }
+        let [gradient, weight, step] = norms_of(&(0..tensors));
+        let loss = row(self.layout.loss_row())[SUM];
+        whole.copy_from_slice(&[loss, lr, gradient, weight, ratio(step, weight)]);
     }
 
     /// Where the first non-finite value of a step was, if there was one.
@@ -218,31 +255,9 @@ impl Reader {
     }
 }
 
-/// The flat values by the position of the quantity: the starts are sums of widths.
-struct Columns<'a> {
-    flat: &'a mut [f64],
-    layers: usize,
-    tensors: usize,
-}
-
 /// Quantities of the whole step, then of layers, then of tensors: the order of the table makes the starts simple.
 const STEP_COLUMNS: usize = 5;
 const LAYER_COLUMNS: usize = 6;
-
-impl Columns<'_> {
-    fn step(&mut self, quantity: usize, value: f64) {
-        self.flat[quantity] = value;
-    }
-
-    fn layers(&mut self, quantity: usize) -> &mut [f64] {
-        &mut self.flat[STEP_COLUMNS + (quantity - STEP_COLUMNS) * self.layers..][..self.layers]
-    }
-
-    fn tensors(&mut self, quantity: usize) -> &mut [f64] {
-        let first = STEP_COLUMNS + LAYER_COLUMNS * self.layers;
-        &mut self.flat[first + (quantity - STEP_COLUMNS - LAYER_COLUMNS) * self.tensors..][..self.tensors]
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -251,7 +266,7 @@ mod tests {
 
     fn reader() -> Reader {
         let shapes = [Shape::from([4, 3]), Shape::from([4, 2])];
-        Reader::new(Layout::new(&shapes, &shapes, 2), true, vec![3, 2], vec![6, 2], vec![0, 1])
+        Reader::new(Layout::new(&shapes, &shapes, 2), true, &[3, 2], &[6, 2], &[0, 1])
     }
 
     #[test]
@@ -267,11 +282,12 @@ mod tests {
         row(&mut table, 4, [0.0, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0]);
         row(&mut table, 8, [1.0, 9.0, 6.0, 0.0, 3.0, 0.0, 16.0, STEP_SCALE * STEP_SCALE * 4.0]);
         reader.read(&table, 0.1, 4, 4, &mut values);
-        assert_eq!(values.scalar("loss"), 0.7);
+        assert_eq!((values.scalar("loss"), values.loss()), (0.7, 0.7));
         assert_eq!(values.scalar("lr"), 0.1);
-        assert_eq!(values.get("activation_rms")[0], (12.0f64 / 12.0).sqrt());
-        assert_eq!(values.get("activation_mean")[0], 3.0 / 12.0);
+        assert!((values.get("activation_rms")[0] - 1.0).abs() < 1e-15);
+        assert!((values.get("activation_mean")[0] - 0.25).abs() < 1e-15);
         assert_eq!(values.get("signal"), [0.0, 0.25 * 2.0 / 2.0]);
+        assert_eq!(values.get("signal"), values.signal());
         assert_eq!(values.get("tensor_grad_norm"), [3.0, 0.0]);
         assert_eq!(values.get("tensor_grad_mean"), [1.0, 0.0]);
         assert_eq!(values.get("tensor_grad_zeros"), [0.5, 0.0]);

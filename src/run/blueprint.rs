@@ -11,7 +11,7 @@ use crate::data::TargetKind;
 use crate::graph::{Graph, ValueId};
 use crate::nn::{Built, Description, Mode, TargetValues, total};
 use crate::ops::record::RECORD;
-use crate::ops::stats::{CONTROL, Fold, Tap as TapKind, TapStats};
+use crate::ops::stats::{CONTROL, Fold, TapStats};
 use crate::optim::update_graph;
 use crate::plan::{Arena, Place, Plan, compile};
 use crate::probe::Layout;
@@ -270,14 +270,13 @@ fn tap(
     layout: &Layout,
     places: &mut Vec<(ValueId, Place)>,
 ) -> Result<()> {
-    let forward = built.taps.iter().map(|tap| (tap, tap.activation, TapKind::Forward));
-    let backward = built.taps.iter().zip(signals).map(|(tap, &signal)| (tap, signal, TapKind::Signal));
-    for ((tap, value, kind), span) in forward.chain(backward).zip(&layout.spans) {
-        g.set_scope(&format!("{} {}", tap.name, tap.kind));
-        let records = g.apply(TapStats { tap: kind }, &[value, weights])?;
-        let place =
-            Place { buffer: names::TAP_RECORDS.into(), offset: span.first * RECORD, len: layout.records * RECORD };
-        places.push((records, place));
+    let most = TapStats::LAYERS_MAX;
+    for (group, (taps, signals)) in built.taps.chunks(most).zip(signals.chunks(most)).enumerate() {
+        g.set_scope(&taps.iter().map(|tap| format!("{} {}", tap.name, tap.kind)).collect::<Vec<_>>().join(", "));
+        let values = taps.iter().zip(signals).flat_map(|(tap, &signal)| [tap.activation, signal]);
+        let records = g.apply(TapStats, &values.chain([weights]).collect::<Vec<_>>())?;
+        let offset = layout.spans[group * most].first * RECORD;
+        places.push((records, Place { buffer: names::TAP_RECORDS.into(), offset, len: layout.records * RECORD }));
     }
     Ok(())
 }

@@ -226,7 +226,7 @@ impl Trainer {
         self.step.epoch = meta.epoch;
         self.step.examples = meta.examples;
         self.step.non_finite = self.reader.non_finite(&self.table);
-        self.history.push(self.step.values.scalar("loss"), self.step.values.get("signal"));
+        self.history.push(self.step.values.loss(), self.step.values.signal());
         Ok(Some(&self.step))
     }
 
@@ -362,9 +362,9 @@ fn batching(config: &Config, examples: usize) -> Result<Batching> {
 
 /// What reads the tables of these plans.
 fn reader(blueprint: &Blueprint, single_precision: bool) -> Reader {
-    let widths = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
-    let lens = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
-    Reader::new(blueprint.layout.clone(), single_precision, widths, lens, blueprint.tensor_layers.clone())
+    let widths: Vec<usize> = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
+    let lens: Vec<usize> = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    Reader::new(blueprint.layout.clone(), single_precision, &widths, &lens, &blueprint.tensor_layers)
 }
 
 /// Whether the training data stays on the device: it must fit into one binding.

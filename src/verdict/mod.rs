@@ -103,7 +103,8 @@ impl History {
         // A running mean at first, exponential from one window on.
         let share = 1.0 / (self.steps as f64).min(WINDOW);
         for (mean, &x) in self.log_signal.iter_mut().zip(signal) {
-            *mean = if self.steps == 1 { x.ln() } else { *mean + share * (x.ln() - *mean) };
+            let log = ln(x);
+            *mean = if self.steps == 1 { log } else { *mean + share * (log - *mean) };
             if mean.is_nan() {
                 *mean = f64::NEG_INFINITY;
             }
@@ -139,6 +140,23 @@ impl History {
             })
             .collect()
     }
+}
+
+/// ln x to five digits, for a fraction of the time of sixteen: it is taken of every layer in every step. With x = m·2ᵉ, m
+/// between √½ and √2, ln m = 2·artanh t, t = (m − 1)/(m + 1), by the first terms of its series.
+fn ln(x: f64) -> f64 {
+    const BIAS: i64 = 1023;
+    let bits = x.to_bits() as i64;
+    let biased = bits >> 52;
+    if biased <= 0 {
+        return x.ln();
+    }
+    // One more where the mantissa is above √2.
+    let exponent = biased - BIAS + i64::from(bits & ((1 << 52) - 1) > 0x6_a09e_667f_3bcd);
+    let m = f64::from_bits((bits - (exponent << 52)) as u64);
+    let t = (m - 1.0) / (m + 1.0);
+    let t2 = t * t;
+    2.0 * t * (1.0 + t2 * (1.0 / 3.0 + t2 * (1.0 / 5.0))) + exponent as f64 * std::f64::consts::LN_2
 }
 
 /// e^(a − b), where two vanished signals have ratio 1.
@@ -194,6 +212,29 @@ mod tests {
             (2.3 * share, [1e-4 * share, 0.5 * share, share])
         }));
         assert_eq!(findings(&steps), [Finding::Converged; 3]);
+    }
+
+    #[test]
+    fn quick_logarithms_are_logarithms() {
+        for x in [
+            0.0,
+            5e-324,
+            1e-300,
+            1e-20,
+            0.1,
+            0.999_999,
+            1.0,
+            1.000_001,
+            1.414_213_5,
+            1.414_213_6,
+            1.999_999,
+            2.5,
+            1e30,
+            1e300,
+        ] {
+            let (quick, exact) = (ln(x), x.ln());
+            assert!(quick == exact || (quick - exact).abs() <= 4e-6 * exact.abs().max(1.0), "{x}: {quick} {exact}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::reference::Input;
 use steepest::base::{Shape, Type};
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::record::{self, CHUNK, RECORD};
-use steepest::ops::stats::{CLIP, CONTROL, ChunkStats, ClipFactor, Fold, HALT, Tap, TapStats};
+use steepest::ops::stats::{CLIP, CONTROL, ChunkStats, ClipFactor, Fold, HALT, TapStats};
 
 const CHUNKS: usize = 5;
 
@@ -127,30 +127,39 @@ fn accumulations() -> Vec<Case> {
 }
 
 fn taps() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for tap in [Tap::Forward, Tap::Signal] {
-        for dims in [&[1, 1][..], &[7, 1], &[9, 513], &[3, 5, 7], &[6, 4097], &[4100, 1]] {
-            let inputs = vec![real(dims), real(&dims[..1])];
-            let case = Case::new(TapStats { tap }, inputs, Bound::Records { terms: 1024.0 });
-            cases.push(case.prepare(weights));
-        }
-        let case = Case::new(TapStats { tap }, vec![real(&[9, 513]), real(&[9])], Bound::Records { terms: 1024.0 });
-        cases.push(case.prepare(tiny_and_odd));
-    }
+    let case = |values: &[&[usize]]| {
+        let inputs = values.iter().map(|dims| real(dims)).chain([real(&values[0][..1])]);
+        Case::new(TapStats, inputs.collect(), Bound::Records { terms: 1024.0 })
+    };
+    let shapes: [&[&[usize]]; 7] = [
+        &[&[1, 1], &[1, 3]],
+        &[&[7, 1], &[7, 1]],
+        &[&[9, 513], &[9, 10], &[9, 1], &[9, 2]],
+        &[&[3, 5, 7], &[3, 35]],
+        &[&[6, 4097], &[6, 4097], &[6, 3], &[6, 1500], &[6, 17], &[6, 17]],
+        &[&[4100, 1], &[4100, 3]],
+        &[&[129, 65], &[129, 64], &[129, 63], &[129, 127]],
+    ];
+    let mut cases: Vec<Case> = shapes.iter().map(|values| case(values).prepare(weights)).collect();
+    cases.push(case(&[&[9, 513], &[9, 513]]).prepare(tiny_and_odd));
+    cases.push(case(&[&[9, 10], &[9, 513], &[9, 33], &[9, 10]]).prepare(tiny_and_odd));
     cases
 }
 
 /// Weights of examples: powers of two, so that both sides find the same largest exponent; one in four is 0.
 fn weights(inputs: &mut [Input]) {
-    let numbers = inputs[1].numbers_mut();
+    let numbers = inputs.last_mut().expect("weights").numbers_mut();
     numbers.iter_mut().enumerate().for_each(|(i, w)| *w = [0.25, 0.125, 0.0, 0.25][i % 4]);
 }
 
 fn tiny_and_odd(inputs: &mut [Input]) {
     weights(inputs);
-    let numbers = inputs[0].numbers_mut();
-    numbers.iter_mut().for_each(|x| *x *= 1e-20);
-    odd(numbers);
+    let values = inputs.len() - 1;
+    for input in &mut inputs[..values] {
+        let numbers = input.numbers_mut();
+        numbers.iter_mut().for_each(|x| *x *= 1e-20);
+        odd(numbers);
+    }
 }
 
 fn chunk_stats() -> Vec<Case> {
@@ -177,7 +186,7 @@ fn records(input: &mut Input) {
     for (i, record) in input.numbers_mut().chunks_mut(RECORD).enumerate() {
         let size = 10f64.powi(-(i as i32 % 5) * 5);
         let xs: Vec<f64> = record.iter().map(|x| f64::from((x * size) as f32)).collect();
-        record::measure(&xs, 1.0, record);
+        record::measured(record::OfGradients, &xs, 1.0, record);
         record[record::WEIGHT_SQUARES] = xs[0] * xs[0];
         record[record::STEP_SQUARES] = xs[1] * xs[1];
     }

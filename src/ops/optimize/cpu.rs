@@ -1,14 +1,14 @@
-//! The CPU kernel of the update: chunk by chunk, measuring in the same pass while a chunk is in the first-level cache.
+//! The CPU kernel of the update: chunk by chunk, measuring in the same pass what goes through the registers anyway.
 
 use super::Update;
 use super::rule::{Adagrad, Adam, At, Element, Momentum, RmsProp, Rule, Sgd};
-use crate::base::{Real, vectorized};
+use crate::base::{Real, Wide, arch};
 use crate::graph::Io;
-use crate::ops::record::{self, CHUNK, RECORD, STEP_SCALE, STEP_SQUARES, WEIGHT_SQUARES};
-use crate::ops::stats::{CHUNKS_PER_PART, CLIP, HALT, clamp};
-
-/// Independent chains of the sums.
-const LANES: usize = 16;
+use crate::ops::record::{CHUNK, OfGradients, RECORD, STEP_SCALE, STEP_SQUARES, Sums, WEIGHT_SQUARES};
+use crate::ops::stats::{CHUNKS_PER_PART, CLIP, HALT};
+use pulp::{Simd, WithSimd};
+use std::marker::PhantomData;
+use std::ops::Range;
 
 /// The chunks of one part: parameters, states, records. Unused ones are empty.
 type Parts<'a, R> = [&'a mut [R]; 5];
@@ -16,142 +16,200 @@ type Parts<'a, R> = [&'a mut [R]; 5];
 impl Update {
     pub(super) fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         match self.rule {
-            Rule::Sgd => self.with(io, Sgd),
-            Rule::Momentum { nesterov: false, .. } => self.with(io, Momentum::<false>),
-            Rule::Momentum { nesterov: true, .. } => self.with(io, Momentum::<true>),
-            Rule::Adagrad { .. } => self.with(io, Adagrad),
+            Rule::Sgd => self.with::<R, Sgd>(io),
+            Rule::Momentum { nesterov: false, .. } => self.with::<R, Momentum<false>>(io),
+            Rule::Momentum { nesterov: true, .. } => self.with::<R, Momentum<true>>(io),
+            Rule::Adagrad { .. } => self.with::<R, Adagrad>(io),
             Rule::RmsProp { centered, momentum, .. } => match (centered, momentum != 0.0) {
-                (false, false) => self.with(io, RmsProp::<false, false>),
-                (false, true) => self.with(io, RmsProp::<false, true>),
-                (true, false) => self.with(io, RmsProp::<true, false>),
-                (true, true) => self.with(io, RmsProp::<true, true>),
+                (false, false) => self.with::<R, RmsProp<false, false>>(io),
+                (false, true) => self.with::<R, RmsProp<false, true>>(io),
+                (true, false) => self.with::<R, RmsProp<true, false>>(io),
+                (true, true) => self.with::<R, RmsProp<true, true>>(io),
             },
-            Rule::Adam { .. } => self.with(io, Adam),
+            Rule::Adam { .. } => self.with::<R, Adam>(io),
         }
     }
 
-    fn with<R: Real>(&self, io: &mut Io<'_, R>, element: impl Element<R> + Sync) {
+    fn with<R: Real, E: Element>(&self, io: &mut Io<'_, R>) {
         let (gradients, control, lengths) = (io.real(1), io.real(2), io.index(3));
         let decoupled = matches!(self.rule, Rule::Adam { decoupled: true, .. });
-        let shared = Shared {
-            element,
+        let halted = control[HALT] != R::ZERO;
+        let plain = !self.clip_norm && self.clip_value.is_none() && self.weight_decay == 0.0;
+        let constants = Constants {
             at: self.rule.at(io.step),
-            gradients,
-            lengths,
-            halted: control[HALT] != R::ZERO,
             factor: if self.clip_norm { control[CLIP] } else { R::ONE },
             limit: R::of(self.clip_value.unwrap_or(f64::INFINITY)),
             decay: R::of(if decoupled { 0.0 } else { self.weight_decay }),
             shrink: R::of(if decoupled { io.step.lr * self.weight_decay } else { 0.0 }),
+            // Nothing is at most −1 in size.
+            largest: if halted { -R::ONE } else { R::MAX },
+            step_scale: R::of(STEP_SCALE),
         };
-        let states = self.rule.states();
         let mut parts: Parts<'_, R> = Default::default();
         let mut outputs = io.outputs.iter_mut();
-        for slot in parts.iter_mut().take(1 + states) {
+        for slot in parts.iter_mut().take(1 + E::STATES) {
             *slot = outputs.next().map(|out| &mut **out).unwrap_or_default();
         }
         if let (true, Some(records)) = (self.measure, outputs.next()) {
             parts[4] = records;
         }
         let lens = [CHUNK, CHUNK, CHUNK, CHUNK, RECORD].map(|len| len * CHUNKS_PER_PART);
-        io.threads.zip_parts(parts, lens, |part, parts| shared.part(part, parts));
+        io.threads.zip_parts(parts, lens, |part, parts| {
+            let first = part * CHUNKS_PER_PART;
+            let gradients = &gradients[first * CHUNK..];
+            let lengths = &lengths[first..];
+            let part = Part { constants, gradients, lengths, parts };
+            match (self.measure, plain) {
+                (true, true) => arch().dispatch(Job::<R, E, true, true>(part, PhantomData)),
+                (true, false) => arch().dispatch(Job::<R, E, true, false>(part, PhantomData)),
+                (false, true) => arch().dispatch(Job::<R, E, false, true>(part, PhantomData)),
+                (false, false) => arch().dispatch(Job::<R, E, false, false>(part, PhantomData)),
+            }
+        });
     }
 }
 
-struct Shared<'a, R, E> {
-    element: E,
-    at: At<R>,
+/// What is the same for all elements: numbers, or vectors with the number in every lane.
+#[derive(Clone, Copy)]
+struct Constants<X> {
+    at: At<X>,
+    /// The clip factor.
+    factor: X,
+    /// Gradient elements are limited to ± this.
+    limit: X,
+    /// λ of L2 decay.
+    decay: X,
+    /// η·λ of decoupled decay.
+    shrink: X,
+    /// Elements whose gradient is at most this large move: those that are finite, or none.
+    largest: X,
+    step_scale: X,
+}
+
+impl<R: Real> Constants<R> {
+    #[inline(always)]
+    fn wide<S: Simd>(&self, simd: S) -> Constants<Wide<S, R>> {
+        let wide = |x| Wide::splat(simd, x);
+        Constants {
+            at: self.at.wide(simd),
+            factor: wide(self.factor),
+            limit: wide(self.limit),
+            decay: wide(self.decay),
+            shrink: wide(self.shrink),
+            largest: wide(self.largest),
+            step_scale: wide(self.step_scale),
+        }
+    }
+}
+
+/// Some chunks, and what their update takes.
+struct Part<'a, R> {
+    constants: Constants<R>,
+    /// From the first chunk of the part on.
     gradients: &'a [R],
     lengths: &'a [u32],
-    halted: bool,
-    factor: R,
-    limit: R,
-    decay: R,
-    /// η·λ of decoupled weight decay.
-    shrink: R,
+    parts: Parts<'a, R>,
 }
 
-/// Σw² and Σ(Δw)², lane by lane.
-struct Sums<R> {
-    weight: [R; LANES],
-    step: [R; LANES],
+/// The update of a part by the rule `E`; plain ones neither clip nor decay.
+struct Job<'a, R, E, const MEASURE: bool, const PLAIN: bool>(Part<'a, R>, PhantomData<E>);
+
+impl<R: Real, E: Element, const MEASURE: bool, const PLAIN: bool> WithSimd for Job<'_, R, E, MEASURE, PLAIN> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Part { constants, gradients, lengths, parts } = self.0;
+        let constants = constants.wide(simd);
+        let [weights, s0, s1, s2, records] = parts;
+        for (i, weights) in weights.chunks_mut(CHUNK).enumerate() {
+            let len = lengths[i] as usize;
+            let gradients = &gradients[i * CHUNK..][..len];
+            let states = [&mut *s0, &mut *s1, &mut *s2].map(|state| match state.get_mut(i * CHUNK..) {
+                Some(state) if !state.is_empty() => &mut state[..len],
+                _ => &mut [],
+            });
+            let mut chunk = Chunk::<S, R, MEASURE, PLAIN>::new(simd);
+            chunk.update::<E>(&constants, &mut weights[..len], gradients, states);
+            if MEASURE {
+                let record = &mut records[i * RECORD..(i + 1) * RECORD];
+                chunk.sums.finish(gradients, R::ONE, record);
+                record[WEIGHT_SQUARES] = chunk.weight_squares.sum_lanes();
+                record[STEP_SQUARES] = chunk.step_squares.sum_lanes();
+            }
+        }
+    }
 }
 
-impl<R: Real, E: Element<R>> Shared<'_, R, E> {
-    fn part(&self, part: usize, [weights, s0, s1, s2, records]: Parts<'_, R>) {
-        let first = part * CHUNKS_PER_PART;
-        vectorized(
-            #[inline(always)]
-            || {
-                for (i, weights) in weights.chunks_mut(CHUNK).enumerate() {
-                    let len = self.lengths[first + i] as usize;
-                    let gradients = &self.gradients[(first + i) * CHUNK..][..len];
-                    let states = [&mut *s0, &mut *s1, &mut *s2].map(|s| match s.get_mut(i * CHUNK..) {
-                        Some(state) if !state.is_empty() => &mut state[..len],
-                        _ => &mut [],
-                    });
-                    let sums = self.chunk(&mut weights[..len], gradients, states);
-                    if let Some(record) = records.get_mut(i * RECORD..(i + 1) * RECORD) {
-                        record::measure(gradients, R::ONE, record);
-                        record[WEIGHT_SQUARES] = record::fold(sums.weight);
-                        record[STEP_SQUARES] = record::fold(sums.step);
-                    }
-                }
-            },
-        );
+/// What the update of a chunk measures.
+struct Chunk<S: Simd, R: Real, const MEASURE: bool, const PLAIN: bool> {
+    simd: S,
+    sums: Sums<S, R, OfGradients>,
+    weight_squares: Wide<S, R>,
+    step_squares: Wide<S, R>,
+}
+
+impl<S: Simd, R: Real, const MEASURE: bool, const PLAIN: bool> Chunk<S, R, MEASURE, PLAIN> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        let none = Wide::zero(simd);
+        Self { simd, sums: Sums::none(simd, OfGradients), weight_squares: none, step_squares: none }
     }
 
     #[inline(always)]
-    fn chunk(&self, weights: &mut [R], gradients: &[R], states: [&mut [R]; 3]) -> Sums<R> {
-        let mut sums = Sums { weight: [R::ZERO; LANES], step: [R::ZERO; LANES] };
-        let (weights, weights_tail) = weights.as_chunks_mut::<LANES>();
-        let (gradients, gradients_tail) = gradients.as_chunks::<LANES>();
-        let mut states = states.map(|state| state.as_chunks_mut::<LANES>());
-        for (i, (w, g)) in weights.iter_mut().zip(gradients).enumerate() {
-            let mut own = [[R::ZERO; LANES]; 3];
-            for (own, (blocks, _)) in own.iter_mut().zip(&states).take(E::STATES) {
-                *own = blocks[i];
-            }
-            self.block(w, g, &mut own, &mut sums);
-            for (own, (blocks, _)) in own.iter().zip(&mut states).take(E::STATES) {
-                blocks[i] = *own;
-            }
+    fn update<E: Element>(
+        &mut self,
+        constants: &Constants<Wide<S, R>>,
+        weights: &mut [R],
+        gradients: &[R],
+        mut states: [&mut [R]; 3],
+    ) {
+        let lanes = Wide::<S, R>::lanes();
+        let whole = weights.len() / lanes * lanes;
+        for from in (0..whole).step_by(lanes) {
+            self.vector::<E>(constants, weights, gradients, &mut states, from..from + lanes);
         }
-        // The tail is a block whose missing gradients are NaN: they move nothing.
-        let n = weights_tail.len();
-        if n == 0 {
-            return sums;
+        if whole < weights.len() {
+            self.vector::<E>(constants, weights, gradients, &mut states, whole..weights.len());
         }
-        let (mut w, mut g, mut own) = ([R::ZERO; LANES], [R::of(f64::NAN); LANES], [[R::ZERO; LANES]; 3]);
-        w[..n].copy_from_slice(weights_tail);
-        g[..n].copy_from_slice(gradients_tail);
-        for (own, (_, tail)) in own.iter_mut().zip(&states).take(E::STATES) {
-            own[..n].copy_from_slice(tail);
-        }
-        self.block(&mut w, &g, &mut own, &mut sums);
-        weights_tail.copy_from_slice(&w[..n]);
-        for (own, (_, tail)) in own.iter().zip(&mut states).take(E::STATES) {
-            tail.copy_from_slice(&own[..n]);
-        }
-        sums
     }
 
     #[inline(always)]
-    fn block(&self, w: &mut [R; LANES], g: &[R; LANES], states: &mut [[R; LANES]; 3], sums: &mut Sums<R>) {
-        for lane in 0..LANES {
-            let moves = g[lane].is_finite() && !self.halted;
-            let clipped = clamp(g[lane], self.limit) * self.factor + self.decay * w[lane];
-            let old = [states[0][lane], states[1][lane], states[2][lane]];
-            let mut new = old;
-            let step = self.element.step(&self.at, clipped, &mut new) - self.shrink * w[lane];
-            let step = if moves { step } else { R::ZERO };
-            let scaled = step * R::of(STEP_SCALE);
-            sums.weight[lane] += w[lane] * w[lane];
-            sums.step[lane] += scaled * scaled;
-            w[lane] += step;
-            for k in 0..E::STATES {
-                states[k][lane] = if moves { new[k] } else { old[k] };
-            }
+    fn vector<E: Element>(
+        &mut self,
+        constants: &Constants<Wide<S, R>>,
+        weights: &mut [R],
+        gradients: &[R],
+        states: &mut [&mut [R]; 3],
+        range: Range<usize>,
+    ) {
+        let Constants { at, factor, limit, decay, shrink, largest, step_scale } = *constants;
+        let none = Wide::zero(self.simd);
+        let w = Wide::load(self.simd, &weights[range.clone()]);
+        let g = Wide::load(self.simd, &gradients[range.clone()]);
+        let mut old = [none; 3];
+        for (old, state) in old.iter_mut().zip(&*states).take(E::STATES) {
+            *old = Wide::load(self.simd, &state[range.clone()]);
+        }
+        let mut new = old;
+        let step = if PLAIN {
+            E::step(&at, g, &mut new)
+        } else {
+            // Limited by selections that let NaN pass.
+            let below = limit.where_at_most(g, limit, g);
+            let limited = below.where_at_most(-limit, -limit, below);
+            E::step(&at, limited * factor + decay * w, &mut new) - shrink * w
+        };
+        let step = g.abs().where_at_most(largest, step, none);
+        (w + step).store(&mut weights[range.clone()]);
+        for (k, state) in states.iter_mut().enumerate().take(E::STATES) {
+            g.abs().where_at_most(largest, new[k], old[k]).store(&mut state[range.clone()]);
+        }
+        if MEASURE {
+            self.sums.add(self.simd, g);
+            let scaled = step * step_scale;
+            self.weight_squares = w.mul_add(w, self.weight_squares);
+            self.step_squares = scaled.mul_add(scaled, self.step_squares);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What an update does to one element: the optimizers' formulas, as `torch.optim` computes them.
 
-use crate::base::Real;
+use crate::base::{Real, Wide};
 use crate::graph::StepScalars;
+use pulp::Simd;
 
 /// An elementwise optimizer.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,12 +85,14 @@ impl Rule {
 
     /// The numbers of this step in precision `R`: whatever is the same for all elements is computed once, in f64.
     pub(super) fn at<R: Real>(&self, step: &StepScalars) -> At<R> {
-        let mut at = At { lr: R::of(step.lr), first: step.t <= 1, ..At::default() };
+        let mut at = At { lr: R::of(step.lr), ..At::default() };
         match self {
             Self::Sgd => {}
             Self::Momentum { momentum, dampening, .. } => {
+                let first = step.t <= 1;
                 at.a = R::of(*momentum);
-                at.b = R::of(1.0 - dampening);
+                at.b = R::of(if first { 1.0 } else { 1.0 - dampening });
+                at.c = R::of(if first { 0.0 } else { *momentum });
             }
             Self::Adagrad { lr_decay, epsilon } => {
                 at.lr = R::of(step.lr / (1.0 + f64::from(step.t.saturating_sub(1)) * lr_decay));
@@ -123,14 +126,29 @@ pub(super) struct At<R> {
     pub(super) c: R,
     pub(super) d: R,
     pub(super) epsilon: R,
-    pub(super) first: bool,
 }
 
-/// The change Δw of one element, and its states, which are updated.
-pub(super) trait Element<R> {
+impl<R: Real> At<R> {
+    /// Each constant in every lane of a vector.
+    #[inline(always)]
+    pub(super) fn wide<S: Simd>(&self, simd: S) -> At<Wide<S, R>> {
+        let wide = |x| Wide::splat(simd, x);
+        At {
+            lr: wide(self.lr),
+            a: wide(self.a),
+            b: wide(self.b),
+            c: wide(self.c),
+            d: wide(self.d),
+            epsilon: wide(self.epsilon),
+        }
+    }
+}
+
+/// The change Δw of a vector of elements, and their states, which are updated.
+pub(super) trait Element {
     /// How many states it keeps.
     const STATES: usize;
-    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R;
+    fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R>;
 }
 
 pub(super) struct Sgd;
@@ -139,43 +157,43 @@ pub(super) struct Adagrad;
 pub(super) struct RmsProp<const CENTERED: bool, const MOMENTUM: bool>;
 pub(super) struct Adam;
 
-impl<R: Real> Element<R> for Sgd {
+impl Element for Sgd {
     const STATES: usize = 0;
 
     #[inline(always)]
-    fn step(&self, at: &At<R>, g: R, _: &mut [R; 3]) -> R {
+    fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, _: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
         -(at.lr * g)
     }
 }
 
-impl<R: Real, const NESTEROV: bool> Element<R> for Momentum<NESTEROV> {
+impl<const NESTEROV: bool> Element for Momentum<NESTEROV> {
     const STATES: usize = 1;
 
     #[inline(always)]
-    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
-        states[0] = if at.first { g } else { at.a * states[0] + at.b * g };
+    fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
+        states[0] = at.c * states[0] + at.b * g;
         -(at.lr * if NESTEROV { g + at.a * states[0] } else { states[0] })
     }
 }
 
-impl<R: Real> Element<R> for Adagrad {
+impl Element for Adagrad {
     const STATES: usize = 1;
 
     #[inline(always)]
-    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
-        states[0] += g * g;
+    fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
+        states[0] = states[0] + g * g;
         -(at.lr * (g / (states[0].sqrt() + at.epsilon)))
     }
 }
 
-impl<R: Real, const CENTERED: bool, const MOMENTUM: bool> Element<R> for RmsProp<CENTERED, MOMENTUM> {
+impl<const CENTERED: bool, const MOMENTUM: bool> Element for RmsProp<CENTERED, MOMENTUM> {
     const STATES: usize = 1 + CENTERED as usize + MOMENTUM as usize;
 
     #[inline(always)]
-    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
+    fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
         states[0] = at.a * states[0] + at.b * (g * g);
         let spread = if CENTERED {
-            states[1] += at.b * (g - states[1]);
+            states[1] = states[1] + at.b * (g - states[1]);
             states[0] - states[1] * states[1]
         } else {
             states[0]
@@ -191,12 +209,12 @@ impl<R: Real, const CENTERED: bool, const MOMENTUM: bool> Element<R> for RmsProp
     }
 }
 
-impl<R: Real> Element<R> for Adam {
+impl Element for Adam {
     const STATES: usize = 2;
 
     #[inline(always)]
-    fn step(&self, at: &At<R>, g: R, states: &mut [R; 3]) -> R {
-        states[0] += at.a * (g - states[0]);
+    fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
+        states[0] = states[0] + at.a * (g - states[0]);
         states[1] = at.b * states[1] + at.c * (g * g);
         -(at.lr * (states[0] / (states[1].sqrt() / at.d + at.epsilon)))
     }

@@ -19,7 +19,7 @@ mod workspace;
 pub use reference::reference;
 pub use workspace::scratch_len;
 
-use crate::base::{Real, Threads};
+use crate::base::{Real, Threads, arch};
 use bytemuck::{cast_slice, cast_slice_mut};
 use element::Element;
 use std::any::TypeId;
@@ -123,5 +123,5 @@ fn as_element<R: Real, F: Element>(
     let (a_panels, b_panels) = workspace::buffers(scratch, shape.0, shape.1, shape.2);
     let panels = (cast_slice_mut(a_panels), cast_slice_mut(b_panels));
     let after = |rows: Range<usize>, c: &mut [F]| epilogue(rows, cast_slice_mut(c));
-    product::fast(pulp::Arch::new(), shape, (a.cast::<F>(), b.cast::<F>()), cast_slice_mut(c), panels, pool, after);
+    product::fast(arch(), shape, (a.cast::<F>(), b.cast::<F>()), cast_slice_mut(c), panels, pool, after);
 }

@@ -1,6 +1,7 @@
 //! The tile kernel: a small block of C held in registers while k runs.
 
 use super::element::Element;
+use crate::base::Lanes;
 use pulp::Simd;
 
 /// Vectors per tile row. With 3 of them and 8 rows, 24 of 32 registers hold C; with 4 rows, 12 of 16.
@@ -62,7 +63,7 @@ fn tile<R: Element, S: Simd, const M: usize, const V: usize>(simd: S, t: &Tile<R
         let row = &mut c[i * t.stride..][..V * lanes];
         for j in 0..V {
             let to = &mut row[j * lanes..(j + 1) * lanes];
-            let sum = if t.first { sums[i][j] } else { R::plus(simd, R::load::<S>(to), sums[i][j]) };
+            let sum = if t.first { sums[i][j] } else { <R as Lanes>::add(simd, R::load::<S>(to), sums[i][j]) };
             R::store::<S>(to, sum);
         }
     }
