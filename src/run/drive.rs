@@ -137,8 +137,11 @@ impl Run<'_> {
             }
             let stop = Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch);
             if stop.is_some() && checkpoint_every.is_some() {
+                // It is written last of all files, when the record has been ended.
                 progress.checkpoint = Some(self.checkpoint(trainer, progress)?);
             } else if checkpoint {
+                // It counts on the rows up to here.
+                progress.record.sync()?;
                 self.checkpoint(trainer, progress)?.write(self.folder)?;
             }
             let Some(stop) = stop else { continue };
@@ -218,9 +221,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The run as it is now. The rows of its record are on the disk, so that the checkpoint may count on them.
-    fn checkpoint(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<Checkpoint> {
-        progress.record.sync()?;
+    /// The run as it is now.
+    fn checkpoint(&self, trainer: &mut Trainer, progress: &Progress<'_>) -> Result<Checkpoint> {
         let run = progress.state();
         Ok(Checkpoint {
             config: self.config.clone(),

@@ -51,13 +51,6 @@ impl Place {
         self.folder.path()
     }
 
-    /// Removes all runs.
-    pub fn clear(&self) {
-        for entry in fs::read_dir(self.path()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
-            fs::remove_dir_all(entry.path()).unwrap();
-        }
-    }
-
     /// A file as JSON.
     pub fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path().join(name)).unwrap()).unwrap()

@@ -151,7 +151,7 @@ fn a_run_that_is_still_going_on_is_left_alone() {
     while !place.path().join("out").join(CHECKPOINT_FILE).exists() && from.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let output = place.command("train --resume out").output().unwrap();
+    let output = place.command("train --resume out --max-time 2s").output().unwrap();
     let is_alive = program.try_wait().unwrap().is_none();
     program.kill().unwrap();
     program.wait().unwrap();
