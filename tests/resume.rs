@@ -79,7 +79,7 @@ fn the_best_weights_survive_where_they_are_from_before() {
 fn a_killed_run_on_a_gpu_becomes_the_whole_run() {
     let Some(trainer) = on_gpu(&Config::builtin_digits(), digits().unwrap()) else { return };
     let device = trainer.executor().info().name.split_whitespace().next().unwrap().to_owned();
-    let less = "record.checkpoint=20 train.max_steps=130 train.epochs=20";
+    let less = "record.checkpoint=20 train.max_steps=300 train.epochs=40";
     for changes in ["train.optimizer=adam train.micro_batch=12", "train.optimizer=momentum data.resident=false"] {
         killed_is_whole(changes, &format!("{less} {changes}"), &device, 1);
     }

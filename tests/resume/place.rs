@@ -11,7 +11,7 @@ use steepest::run::checkpoint::CHECKPOINT_FILE;
 use steepest::run::weights::{Tensors, read_tensors};
 use tempfile::TempDir;
 
-/// Trains for about a second, with a short last batch, masks, and a row of the record for several steps.
+/// Trains for long enough to be killed on the way, with a short last batch, masks, and a row of the record for several steps.
 const NET: &str = r#"
 [data]
 source = "blobs"
@@ -23,7 +23,7 @@ layers = [{ kind = "linear", out = 64 }, "relu", { kind = "dropout", p = 0.1 }, 
   { kind = "linear", out = 3 }]
 
 [train]
-epochs = 300
+epochs = 600
 batch = 48
 
 [record]
