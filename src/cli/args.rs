@@ -53,7 +53,9 @@ Examples:
   steepest train net.toml --seed 3 --device cpu
   steepest train net.toml --set train.lr=0.01 --set 'model.layers[0].out=256'
   steepest train --epochs 5 --max-time 1m --out runs/short
-  steepest train net.toml --json > summary.json     # progress goes to standard error";
+  steepest train net.toml --json > summary.json     # progress goes to standard error
+  steepest train --resume runs/20260101-120000-net  # a run that was killed goes on
+  steepest train --resume runs/short --epochs 50    # a run that is finished goes on to a later end";
 
 const EVAL: &str = "\
 Examples:
@@ -132,6 +134,9 @@ pub struct TrainArgs {
     /// The folder of the run: empty, or not there yet; one named by time in `record.dir` if not given
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Go on with the run in this folder from its last checkpoint; its end and its device may be changed, nothing else
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "out"])]
+    pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Write the summary as JSON, alone, to standard output; progress goes to standard error

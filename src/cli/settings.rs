@@ -1,7 +1,7 @@
 //! From arguments to settings: a config file, the config of a run, or the built-in one, and what is changed in it.
 
 use super::args::{ConfigArgs, DeviceArgs, TrainArgs};
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::config::Config;
 use crate::run::folder::RunFolder;
 use std::path::Path;
@@ -15,21 +15,38 @@ pub fn resolve(args: &ConfigArgs) -> Result<Config> {
         Some(path) => read(path)?,
         None => Config::builtin_digits(),
     };
-    config.set_all(&args.set)?;
+    change(&mut config, &args.set)?;
     Ok(config)
+}
+
+/// Changes settings. A path to data that is given here starts from where the program runs.
+fn change(config: &mut Config, assignments: &[String]) -> Result<()> {
+    config.set_all(assignments)?;
+    let here = std::env::current_dir().map_err(|error| Error::failure("the current folder", error))?;
+    config.rebase(&here);
+    Ok(())
 }
 
 /// The settings in a file, or those of the run whose folder it is.
 pub fn read(path: &Path) -> Result<Config> {
-    if path.is_dir() {
-        return Config::from_file(RunFolder::open(path)?.file(CONFIG_FILE));
-    }
-    Config::from_file(path)
+    if path.is_dir() { of_run(path) } else { Config::from_file(path) }
 }
 
-/// The settings of a training, with what its flags say. Flags win over `--set`, which wins over the file.
+/// The settings of the run whose folder it is.
+fn of_run(path: &Path) -> Result<Config> {
+    Config::from_file(RunFolder::open(path)?.file(CONFIG_FILE))
+}
+
+/// The settings of a training, those of the run that it goes on with included, with what its flags say. Flags win over `--set`, which wins over the file.
 pub fn resolve_train(args: &TrainArgs) -> Result<Config> {
-    let mut config = resolve(&args.config)?;
+    let mut config = match &args.resume {
+        Some(folder) => {
+            let mut config = of_run(folder)?;
+            change(&mut config, &args.config.set)?;
+            config
+        }
+        None => resolve(&args.config)?,
+    };
     let numbers = [("seed", args.seed), ("epochs", args.epochs), ("max_steps", args.max_steps)];
     let numbers = numbers.into_iter().filter_map(|(key, n)| Some(format!("train.{key}={}", n?)));
     let time = args.max_time.as_deref().map(|time| format!("train.max_time={}", quoted(time)));
@@ -77,6 +94,7 @@ mod tests {
             ("train --epochs 0", "train.epochs: 0 is out of range"),
             ("train --max-time soon", "train.max_time: expected seconds"),
             ("train nowhere.toml", "nowhere.toml: the config cannot be read"),
+            ("train --resume nowhere", "nowhere: there is no such folder"),
         ] {
             let error = config(line).unwrap_err();
             assert!(error.exit_code() == 2 && error.to_string().contains(expected), "{line}: {error}");

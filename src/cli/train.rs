@@ -11,10 +11,12 @@ use std::io::{IsTerminal, Write};
 /// Trains, and shows how it goes.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let config = settings::resolve_train(args)?;
-    let command = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let options = TrainOptions { out: args.out.clone(), command };
+    let command: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let mut terminal = terminal(args);
-    let end = run::train(&config, &options, &mut terminal)?;
+    let end = match &args.resume {
+        Some(folder) => run::resume(&config, folder, &command, &mut terminal)?,
+        None => run::train(&config, &TrainOptions { out: args.out.clone(), command }, &mut terminal)?,
+    };
     if args.json {
         terminal.stop();
         return print_json(&end.summary);

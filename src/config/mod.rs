@@ -4,6 +4,7 @@
 //! word, and the reference of all keys are derived from the definitions. This room imports only the ground floor.
 
 mod data;
+mod difference;
 mod edit;
 mod group;
 mod keys;
@@ -18,11 +19,12 @@ mod train;
 mod units;
 
 pub use data::{ClassWeights, Data, Resident, Source, Standardize, Task};
+pub use difference::Difference;
 pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};
 pub use nearest::nearest;
 pub use optimizer::Optimizer;
-pub use output::{Device, Record, RecordEvery, Validate, ValidateEvery};
+pub use output::{CheckpointEvery, Device, Record, RecordEvery, Validate, ValidateEvery};
 pub use setting::Range;
 pub use train::{Batch, Loss, LossKind, Piece, Precision, Reduction, Schedule, Train};
 pub use units::{Bytes, Span};
@@ -95,9 +97,14 @@ impl Config {
         let absolute = std::path::absolute(path)
             .map_err(|error| Error::failure(&place, format!("its folder cannot be told: {error}")))?;
         if let Some(folder) = absolute.parent() {
-            config.data.rebase(folder);
+            config.rebase(folder);
         }
         Ok(config)
+    }
+
+    /// Makes relative paths to data start from this folder.
+    pub fn rebase(&mut self, folder: &Path) {
+        self.data.rebase(folder);
     }
 
     /// The example that needs no file: handwritten digits, three linear layers, Adam.

@@ -32,6 +32,9 @@ section! {
         flight: usize = default(1000);
         /// Whether gradient statistics are taken.
         statistics: bool = default(true);
+        /// When the state is written from which a killed run goes on: `"epoch"` for the end of each epoch, a number of
+        /// steps, 0 for never; `"auto"` writes every 16384 steps, more often where steps are large, and at the end.
+        checkpoint: CheckpointEvery = default(CheckpointEvery::Auto);
     }
 }
 
@@ -110,6 +113,43 @@ impl Setting for RecordEvery {
         match self {
             Self::Auto => Vec::new(),
             Self::Steps(steps) => vec![*steps as f64],
+        }
+    }
+}
+
+/// When a checkpoint is written, beside the one at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointEvery {
+    /// So seldom that it costs next to nothing.
+    Auto,
+    /// At the end of each epoch.
+    Epoch,
+    /// After so many steps, again and again.
+    Steps(u64),
+    /// Never, and not at the end either.
+    Never,
+}
+
+impl Setting for CheckpointEvery {
+    const RANGE: Range = Range::NON_NEGATIVE;
+    fn type_name() -> String {
+        "\"auto\" | \"epoch\" | integer".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::String(word) if word == "auto" => Ok(Self::Auto),
+            Value::String(word) if word == "epoch" => Ok(Self::Epoch),
+            Value::Integer(0) => Ok(Self::Never),
+            Value::Integer(_) => u64::parse(value, place).map(Self::Steps),
+            _ => Err(wrong_type(place, Self::type_name(), value)),
+        }
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        match self {
+            Self::Auto => Some(Value::String("auto".into())),
+            Self::Epoch => Some(Value::String("epoch".into())),
+            Self::Steps(steps) => steps.to_toml(detail),
+            Self::Never => Some(Value::Integer(0)),
         }
     }
 }

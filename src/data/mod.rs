@@ -11,6 +11,7 @@ mod csv;
 mod dataset;
 mod digits;
 mod examples;
+mod fingerprint;
 mod idx;
 mod linear;
 mod loader;

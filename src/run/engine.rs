@@ -2,7 +2,7 @@
 
 use super::blueprint::{Blueprint, names};
 use super::evaluator::{Evaluator, Outputs};
-use super::tensors::{self, HostTensor, read_arena, write_params};
+use super::tensors::{self, HostTensor, read_arena, write_arena};
 use crate::base::{Error, Result};
 use crate::config::Optimizer;
 use crate::data::{MicroBatch, RowSource, TargetKind};
@@ -128,7 +128,31 @@ impl Engine {
     /// # Errors
     /// If the device fails.
     pub fn set_params(&mut self, tensors: &[HostTensor]) -> Result<()> {
-        write_params(self.executor.as_mut(), &self.arena, tensors)
+        self.set_arena_values(names::PARAMS, tensors)
+    }
+
+    /// Uploads values of an arena; names and shapes were checked.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_arena_values(&mut self, kind: &str, tensors: &[HostTensor]) -> Result<()> {
+        write_arena(self.executor.as_mut(), &self.arena, kind, tensors)
+    }
+
+    /// The control block: clip factor, halt flag, norm.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn control(&mut self) -> Result<Vec<f64>> {
+        tensors::read(self.executor.as_mut(), names::CONTROL, 0, CONTROL)
+    }
+
+    /// Replaces the control block.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_control(&mut self, control: &[f64; CONTROL]) -> Result<()> {
+        self.write(names::CONTROL, 0, Host::F64(control))
     }
 
     /// The parameters as they are after all that was submitted.

@@ -10,6 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The file that every run folder has, and by which one is known.
 pub const ENVIRONMENT_FILE: &str = "environment.json";
 
+/// What a file is called while it is written: its name, this, and the number of the process.
+const UNFINISHED: &str = ".part-";
+
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
@@ -39,7 +42,7 @@ impl RunFolder {
         }
         let error = Error::input(out.display(), "the folder is not empty, and a run never overwrites files");
         Err(if is_run(out) {
-            error.help("it holds a run: resume that one, or give the new one another folder")
+            error.help("it holds a run: resume that one (train --resume), or give the new one another folder")
         } else {
             error.help("give a folder that is empty or does not exist yet")
         })
@@ -111,6 +114,34 @@ impl RunFolder {
         environment.extend(facts);
         self.write_atomic(ENVIRONMENT_FILE, &json_text(ENVIRONMENT_FILE, &environment)?)
     }
+
+    /// Adds to `environment.json` that the run goes on: an entry of its list `resumed` with the time and `facts`.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn note_resumed(&self, facts: impl IntoIterator<Item = (String, Value)>) -> Result<()> {
+        let path = self.file(ENVIRONMENT_FILE);
+        let text = fs::read(&path).map_err(|e| Error::input(path.display(), format!("could not be read: {e}")))?;
+        let mut environment: Map<String, Value> =
+            serde_json::from_slice(&text).map_err(|e| Error::input(path.display(), format!("is no JSON: {e}")))?;
+        let mut entry = Map::from_iter([("started_utc".to_owned(), utc_stamp(SystemTime::now()).into())]);
+        entry.extend(facts);
+        match environment.entry("resumed").or_insert_with(|| Value::Array(Vec::new())) {
+            Value::Array(entries) => entries.push(entry.into()),
+            other => *other = Value::Array(vec![entry.into()]),
+        }
+        self.write_atomic(ENVIRONMENT_FILE, &json_text(ENVIRONMENT_FILE, &environment)?)
+    }
+
+    /// Removes files that a killed run had begun to write. Nobody else may be writing in the folder.
+    pub fn remove_unfinished(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().contains(UNFINISHED) {
+                // What cannot be removed does no harm.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
 }
 
 /// Pretty JSON with a newline at its end.
@@ -127,7 +158,7 @@ pub(super) fn json_text(place: &str, value: &impl serde::Serialize) -> Result<Ve
 /// The file cannot be written; then no trace of it is left.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".part-{}", std::process::id()));
+    temporary.push(format!("{UNFINISHED}{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let write = || {
         if let Some(folder) = path.parent() {
@@ -231,6 +262,12 @@ mod tests {
         let environment: Value = serde_json::from_slice(&fs::read(folder.file(ENVIRONMENT_FILE)).unwrap()).unwrap();
         assert_eq!((&environment["seed"], &environment["os"]), (&7.into(), &"other".into()));
         assert!(environment["steepest"].is_string() && environment["command"].is_array());
+        for step in [3, 9] {
+            folder.note_resumed([("step".to_string(), step.into())]).unwrap();
+        }
+        let environment: Value = serde_json::from_slice(&fs::read(folder.file(ENVIRONMENT_FILE)).unwrap()).unwrap();
+        assert_eq!((&environment["seed"], &environment["resumed"][1]["step"]), (&7.into(), &9.into()));
+        assert!(environment["resumed"][0]["started_utc"].is_string());
         assert!(RunFolder::open(&out.join("none")).unwrap_err().to_string().contains("no such folder"));
         let file = RunFolder::create(Some(&out.join("thesis.txt")), Path::new("unused"), "x");
         assert!(file.unwrap_err().to_string().contains("is a file"));
@@ -243,6 +280,9 @@ mod tests {
         folder.write_atomic("a/summary.json", b"old").unwrap();
         folder.write_atomic("a/summary.json", b"new").unwrap();
         assert_eq!(fs::read(folder.file("a/summary.json")).unwrap(), b"new");
+        fs::write(folder.file(format!("summary.json{UNFINISHED}1")), b"ne").unwrap();
+        folder.remove_unfinished();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "what was begun is gone");
         // A folder in the way makes the rename fail.
         fs::create_dir_all(folder.file("b/summary.json/in the way")).unwrap();
         let error = folder.write_atomic("b/summary.json", b"new").unwrap_err();

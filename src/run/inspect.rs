@@ -6,9 +6,8 @@
 use super::evaluator::{replay, target_inputs, upload};
 use super::objective::Objective;
 use super::tensors::{
-    HostTensor, arena_of, arena_place, param_places, read, read_arena, read_params, write, write_params,
+    HostTensor, arena_of, arena_place, named, param_places, read, read_arena, read_params, write, write_params,
 };
-use super::train::named;
 use super::weights::{NamedTensor, TensorData, write_tensors};
 use super::{Device, load};
 use crate::autodiff;

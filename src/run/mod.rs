@@ -11,6 +11,7 @@
 //! | `steps.schema.json` | what its columns are: name, meaning, definition, the names of layers or tensors |
 //! | `flight.jsonl` | the last steps, whole, and why they were written |
 //! | `model.safetensors` | the weights, named as in `torch.nn.Sequential` |
+//! | `checkpoint.safetensors` | what the run goes on from: parameters, optimizer, position; see [`checkpoint`] |
 //! | `summary.json` | how it ended |
 //!
 //! # The step record
@@ -32,12 +33,25 @@
 //! with the logarithm of the run's length; `record.every` sets a fixed count. `flight.jsonl` has single steps with nine
 //! digits, which give an f32 back exactly, and a `reason`. [`steps`] reads both, also those of a run that was killed.
 
+//!
+//! # Going on
+//!
+//! A checkpoint is written every so many steps (`record.checkpoint`) and at the end, in place of the one before. [`resume`]
+//! cuts the record back to it and goes on: weights, rows and scores are those of a run that was never interrupted, bit for
+//! bit on the same device. Two things are not in it: `flight.jsonl` begins anew at the checkpoint, and counts of waiting are
+//! those since then. A run that ended goes on if its end is put off: a validation that only its end called for is then
+//! forgotten.
+
 mod blueprint;
 mod check;
+pub mod checkpoint;
 mod device;
+mod drive;
+mod ending;
 mod engine;
 mod evaluate;
 mod evaluator;
+mod feed;
 pub mod flight;
 pub mod folder;
 mod inspect;
@@ -48,6 +62,7 @@ mod objective;
 mod observer;
 mod predictor;
 pub mod record;
+mod resume;
 pub mod row;
 mod saved;
 pub mod schema;
@@ -71,7 +86,8 @@ pub use load::load;
 pub use objective::{CustomLoss, Objective};
 pub use observer::{LayerRow, Observer, RunInfo, Silent, Validation};
 pub use predictor::{Prediction, Predictor};
+pub use resume::resume;
 pub use saved::SavedModel;
 pub use tensors::{HostTensor, read_params};
 pub use train::{RunEnd, TrainOptions, train};
-pub use trainer::{Setup, Step, Trainer};
+pub use trainer::{Setup, Step, Trainer, TrainerState};

@@ -47,6 +47,8 @@ pub struct RunInfo {
     pub validation_rows: usize,
     /// Test examples.
     pub test_rows: usize,
+    /// Steps that were done before: not 0 if the run goes on from a checkpoint.
+    pub steps_done: u64,
     /// Steps until the end, if nothing ends it before.
     pub steps_total: u64,
     /// Steps to an epoch.

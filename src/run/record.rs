@@ -7,11 +7,11 @@ use super::flight::{FLIGHT_FILE, Flight};
 use super::folder::write_atomic;
 use super::row::{Layout, Row};
 use super::schema::{SCHEMA_FILE, Schema, SchemaFile};
-use super::steps::cut_after;
+use super::steps::Prefix;
 use super::thinning::{Every, Thinning};
 use super::writer::Writer;
 use crate::base::{Error, Result};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 /// The name of the file of rows.
@@ -59,6 +59,8 @@ pub struct Record {
     thinning: Thinning,
     row: Box<Row>,
     writer: Writer,
+    /// The file that the writer writes, to bring it to the disk.
+    file: File,
     flight: Flight,
     dumps_left: u64,
     report: RecordReport,
@@ -75,44 +77,48 @@ impl Record {
         let thinning = Thinning::new(settings.every, layout.max_row_bytes())?;
         let path = folder.join(STEPS_FILE);
         let file = File::options().append(true).create_new(true).open(&path).map_err(|e| not_opened(&path, &e))?;
+        lock(&file, &path)?;
         write_atomic(&folder.join(SCHEMA_FILE), &schema.to_json(thinning)?)?;
         Self::start(folder, file, layout, thinning, settings, None)
     }
 
     /// Goes on with the record of a run that stopped: rows after `last_step` are cut off, since their steps come again.
-    /// `pending` is what [`Record::pending`] gave after that step; without it the first row lacks the steps before.
+    /// `pending` is what [`Record::pending`] gave after that step. With an error nothing was changed.
     ///
     /// # Errors
-    /// The record has other columns or another thinning, `pending` is of another schema, or a file cannot be read or written.
+    /// The record has other columns or another thinning, lacks rows, is being written, `pending` is of another schema, or a
+    /// file cannot be read or written.
     pub fn resume(
         folder: &Path,
         schema: &Schema,
         settings: &RecordSettings,
         last_step: u64,
-        pending: Option<&[f64]>,
+        pending: &[f64],
     ) -> Result<Self> {
         schema.check()?;
         let layout = Layout::new(schema);
         let thinning = Thinning::new(settings.every, layout.max_row_bytes())?;
-        let path = folder.join(SCHEMA_FILE);
-        let text = std::fs::read(&path).map_err(|e| Error::input(path.display(), format!("could not be read: {e}")))?;
-        let found: SchemaFile = serde_json::from_slice(&text)
-            .map_err(|e| Error::input(path.display(), format!("no schema of a step record: {e}")))?;
-        if found.columns != schema.columns || found.thinning != thinning {
-            let message = "the run to be resumed recorded other columns, or at other steps";
-            return Err(Error::input(path.display(), message).help("resume with the model and the settings it had"));
-        }
-        let row = match pending {
-            None => None,
-            Some(numbers) => Some(Row::from_numbers(layout.width(), numbers).ok_or_else(|| {
-                Error::input(folder.join(STEPS_FILE).display(), "the checkpoint is of a record with other columns")
-            })?),
-        };
+        check_schema(&folder.join(SCHEMA_FILE), schema, thinning)?;
         let path = folder.join(STEPS_FILE);
-        cut_after(&path, last_step)?;
-        cut_after(&folder.join(FLIGHT_FILE), last_step)?;
-        let file = File::options().append(true).create(true).open(&path).map_err(|e| not_opened(&path, &e))?;
-        Self::start(folder, file, layout, thinning, settings, row)
+        let row = Row::from_numbers(layout.width(), pending).ok_or_else(|| {
+            Error::input(path.display(), "the checkpoint is of a record with other columns")
+                .help("resume with the model and the settings it had")
+        })?;
+        let file = File::options().append(true).open(&path);
+        let file = file.map_err(|e| Error::input(path.display(), format!("could not be opened: {e}")))?;
+        lock(&file, &path)?;
+        // A run that ended wrote the row that was pending with the steps it had; more of them come now.
+        let prefix = Prefix::find(&path, last_step - row.steps.min(last_step))?;
+        let expected = thinning.rows(last_step);
+        if prefix.rows != expected {
+            let message = format!("up to step {last_step} it has {} rows, there should be {expected}", prefix.rows);
+            return Err(Error::input(path.display(), message).help("restore the file that the run wrote"));
+        }
+        let flight_path = folder.join(FLIGHT_FILE);
+        let flight = Prefix::find(&flight_path, last_step)?;
+        prefix.cut(&path)?;
+        flight.cut(&flight_path)?;
+        Self::start(folder, file, layout, thinning, settings, Some(row))
     }
 
     fn start(
@@ -125,9 +131,11 @@ impl Record {
     ) -> Result<Self> {
         let row = Box::new(row.unwrap_or_else(|| Row::new(layout.width())));
         let flight = Flight::new(folder, layout.clone(), settings.flight_steps);
-        let writer = Writer::start(folder.join(STEPS_FILE).display().to_string(), file, layout)?;
+        let path = folder.join(STEPS_FILE);
+        let output = file.try_clone().map_err(|e| not_opened(&path, &e))?;
+        let writer = Writer::start(path.display().to_string(), output, layout)?;
         let (dumps_left, report) = (settings.flight_dumps, RecordReport::default());
-        Ok(Self { thinning, row, writer, flight, dumps_left, report })
+        Ok(Self { thinning, row, writer, file, flight, dumps_left, report })
     }
 
     /// Takes the values of a step, in the order of the schema. Steps count from 1.
@@ -171,12 +179,14 @@ impl Record {
         self.row.to_numbers()
     }
 
-    /// Hands all rows so far to the system, for a checkpoint. It does not end the row that is pending.
+    /// Brings all rows so far to the disk and waits for that, before a checkpoint that counts on them. It does not end the
+    /// row that is pending.
     ///
     /// # Errors
     /// `steps.jsonl` could not be written.
-    pub fn flush(&mut self) -> Result<()> {
-        self.writer.flush()
+    pub fn sync(&mut self) -> Result<()> {
+        self.writer.sync()?;
+        self.file.sync_data().map_err(|e| Error::failure(STEPS_FILE, format!("could not be brought to the disk: {e}")))
     }
 
     /// How often training had to wait for the writer until now.
@@ -196,6 +206,32 @@ impl Record {
         self.report.record_waits = self.writer.waits();
         let written = self.writer.finish()?;
         Ok(RecordReport { rows: written.rows, bytes: written.bytes, ..self.report })
+    }
+}
+
+fn check_schema(path: &Path, schema: &Schema, thinning: Thinning) -> Result<()> {
+    let text = std::fs::read(path).map_err(|e| Error::input(path.display(), format!("could not be read: {e}")))?;
+    let found: SchemaFile = serde_json::from_slice(&text)
+        .map_err(|e| Error::input(path.display(), format!("no schema of a step record: {e}")))?;
+    if found.columns != schema.columns || found.thinning != thinning {
+        let message = "the run to be resumed recorded other columns, or at other steps";
+        return Err(Error::input(path.display(), message).help("resume with the model and the settings it had"));
+    }
+    Ok(())
+}
+
+/// Keeps other processes from writing the record until this one ends, however it does. Where a lock would keep others from
+/// reading too, or the file system has none, there is none.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let error = Error::input(path.display(), "the run is still going on: another process writes this file");
+            Err(error.help("wait for it, or end it first"))
+        }
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 
@@ -268,7 +304,7 @@ mod tests {
         let path = folder.path().join(STEPS_FILE);
         let torn = format!("{}{{\"step\":20,\"st", read_to_string(&path).unwrap());
         std::fs::write(&path, torn).unwrap();
-        let mut record = Record::resume(folder.path(), &schema(), &by(4), 10, Some(&pending)).unwrap();
+        let mut record = Record::resume(folder.path(), &schema(), &by(4), 10, &pending).unwrap();
         (11..=20).for_each(|step| push(&mut record, step));
         record.finish("end").unwrap();
         assert_eq!(read_to_string(path).unwrap(), read_to_string(whole.path().join(STEPS_FILE)).unwrap());
@@ -276,13 +312,55 @@ mod tests {
 
         let other = Schema { columns: vec![Column::scalar("loss", "", "")] };
         for error in [
-            Record::resume(folder.path(), &other, &by(4), 10, None).unwrap_err(),
-            Record::resume(folder.path(), &schema(), &by(5), 10, None).unwrap_err(),
+            Record::resume(folder.path(), &other, &by(4), 10, &pending).unwrap_err(),
+            Record::resume(folder.path(), &schema(), &by(5), 10, &pending).unwrap_err(),
         ] {
             assert!(error.to_string().contains("other columns, or at other steps"), "{error}");
         }
-        let error = Record::resume(folder.path(), &schema(), &by(4), 10, Some(&[1.0])).unwrap_err();
+        let error = Record::resume(folder.path(), &schema(), &by(4), 10, &[1.0]).unwrap_err();
         assert!(error.to_string().contains("checkpoint"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_ended_goes_on_within_the_row_that_was_cut_short() {
+        let [folder, whole] = [10, 16].map(|steps| {
+            let folder = tempfile::tempdir().unwrap();
+            let mut record = Record::create(folder.path(), &schema(), &by(4)).unwrap();
+            (1..=steps).for_each(|step| push(&mut record, step));
+            let pending = record.pending();
+            record.finish("end").unwrap();
+            if steps == 10 {
+                let mut record = Record::resume(folder.path(), &schema(), &by(4), 10, &pending).unwrap();
+                (11..=16).for_each(|step| push(&mut record, step));
+                record.finish("end").unwrap();
+            }
+            folder
+        });
+        let [text, expected] = [&folder, &whole].map(|it| read_to_string(it.path().join(STEPS_FILE)).unwrap());
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_record_that_is_written_or_lacks_rows_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::create(folder.path(), &schema(), &by(1)).unwrap();
+        (1..=10).for_each(|step| push(&mut record, step));
+        record.sync().unwrap();
+        let resume = |last_step: u64| {
+            let pending = Row::new(3).to_numbers();
+            Record::resume(folder.path(), &schema(), &by(1), last_step, &pending).map(|_| ()).map_err(|e| e.to_string())
+        };
+        let path = folder.path().join(STEPS_FILE);
+        let before = read_to_string(&path).unwrap();
+        assert_eq!(before.lines().count(), 10, "rows are in the file once it is synchronized");
+        if cfg!(unix) {
+            assert!(resume(5).unwrap_err().contains("still going on"));
+        }
+        drop(record);
+        assert!(resume(11).unwrap_err().contains("up to step 11 it has 10 rows, there should be 11"));
+        assert_eq!(read_to_string(&path).unwrap(), before);
+        resume(5).unwrap();
+        assert_eq!(read_to_string(&path).unwrap().lines().count(), 5);
     }
 
     #[test]

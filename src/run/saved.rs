@@ -86,7 +86,8 @@ fn describe(config: &Config, preprocessing: &Preprocessing) -> Result<Descriptio
     Model::from(config.model.clone()).describe(&preprocessing.sample_shape)
 }
 
-fn read_preprocessing(path: &Path) -> Result<Preprocessing> {
+/// How a run prepared its inputs.
+pub(super) fn read_preprocessing(path: &Path) -> Result<Preprocessing> {
     let place = path.display();
     let text = std::fs::read(path).map_err(|error| Error::input(place, format!("could not be read: {error}")))?;
     serde_json::from_slice(&text).map_err(|error| {

@@ -141,34 +141,54 @@ pub fn read_steps(path: &Path) -> Result<Steps> {
     Ok(steps)
 }
 
-/// Cuts the file after its last row of a step up to `last_step`, so that a run resumed there can append. A file that does
-/// not exist is left so. Gives how many rows are left.
-///
-/// # Errors
-/// The file cannot be read or cut, or a complete line is no row.
-pub(super) fn cut_after(path: &Path, last_step: u64) -> Result<u64> {
-    #[derive(Deserialize)]
-    struct Head {
-        step: u64,
-    }
-    if !path.exists() {
-        return Ok(0);
-    }
-    let (mut rows, mut keep) = (0, 0);
-    for_each_line(path, |number, text| {
-        let head: Head = serde_json::from_slice(text).map_err(|e| {
-            Error::input(format!("{}: line {number}", path.display()), format!("no row of a step record: {e}"))
-        })?;
-        if head.step > last_step {
-            return Ok(false);
+/// The rows of a file up to a step: what is left when it is cut there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Prefix {
+    /// How many rows.
+    pub rows: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+impl Prefix {
+    /// The rows of steps up to `last_step`. A file that does not exist has none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a complete line is no row.
+    pub fn find(path: &Path, last_step: u64) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            step: u64,
         }
-        rows += 1;
-        keep += text.len() as u64 + 1;
-        Ok(true)
-    })?;
-    let file = File::options().write(true).open(path).map_err(|e| unreadable(path, &e))?;
-    file.set_len(keep).map_err(|e| Error::failure(path.display(), format!("could not be cut: {e}")))?;
-    Ok(rows)
+        let mut prefix = Self::default();
+        if !path.exists() {
+            return Ok(prefix);
+        }
+        for_each_line(path, |number, text| {
+            let head: Head = serde_json::from_slice(text).map_err(|e| {
+                Error::input(format!("{}: line {number}", path.display()), format!("no row of a step record: {e}"))
+            })?;
+            if head.step > last_step {
+                return Ok(false);
+            }
+            prefix.rows += 1;
+            prefix.bytes += text.len() as u64 + 1;
+            Ok(true)
+        })?;
+        Ok(prefix)
+    }
+
+    /// Cuts the file so that nothing else is left, for a run to append to it. A file that does not exist is left so.
+    ///
+    /// # Errors
+    /// The file cannot be cut.
+    pub fn cut(self, path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let file = File::options().write(true).open(path).map_err(|e| unreadable(path, &e))?;
+        file.set_len(self.bytes).map_err(|e| Error::failure(path.display(), format!("could not be cut: {e}")))
+    }
 }
 
 struct Rest {
@@ -251,11 +271,16 @@ mod tests {
     fn a_file_is_cut_after_a_step() {
         for (last_step, rows) in [(0, 0), (1, 1), (2, 1), (3, 2), (9, 2)] {
             let (_folder, path) = file(&format!("{ROWS}{{\"step\":"));
-            assert_eq!(cut_after(&path, last_step).unwrap(), rows);
+            let prefix = Prefix::find(&path, last_step).unwrap();
+            assert_eq!(prefix.rows, rows);
+            prefix.cut(&path).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(text.lines().count() as u64, rows);
             assert!(ROWS.starts_with(&text));
         }
-        assert_eq!(cut_after(Path::new("/nowhere/steps.jsonl"), 1).unwrap(), 0);
+        let nowhere = Path::new("/nowhere/steps.jsonl");
+        let prefix = Prefix::find(nowhere, 1).unwrap();
+        assert_eq!(prefix, Prefix::default());
+        prefix.cut(nowhere).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! Tensors with names between host, arenas and weight files.
 
 use super::blueprint::names;
-use super::weights::{match_names, read_tensors};
+use super::weights::{NamedTensor, TensorData, Tensors, match_names, read_tensors};
 use crate::base::{Error, Result, Shape};
 use crate::exec::{Executor, Host};
 use crate::graph::{Graph, ValueId};
@@ -50,12 +50,41 @@ pub(super) fn param_places(graph: &Graph, arena: &Arena) -> Vec<(ValueId, Place)
     graph.params().map(|(name, id)| (id, arena_place(arena, names::PARAMS, name))).collect()
 }
 
+/// A tensor as it goes into a file, in double precision or in single.
+pub(super) fn named(tensor: HostTensor, double: bool) -> NamedTensor {
+    let data = if double {
+        TensorData::F64(tensor.values)
+    } else {
+        TensorData::F32(tensor.values.iter().map(|&x| x as f32).collect())
+    };
+    NamedTensor { name: tensor.name, shape: tensor.shape.to_vec(), data }
+}
+
+/// Tensors of a file as those of an arena, in its order: they must be just these.
+pub(super) fn fit(place: &str, arena: &Arena, tensors: Tensors) -> Result<Vec<HostTensor>> {
+    let expected: Vec<_> = arena.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
+    let tensors = match_names(place, &expected, tensors)?.into_iter().zip(&arena.tensors);
+    Ok(tensors
+        .map(|(tensor, known)| HostTensor { name: tensor.name, shape: known.shape, values: tensor.data.to_f64() })
+        .collect())
+}
+
 /// Uploads parameter values; names and shapes were checked.
 pub(super) fn write_params(executor: &mut dyn Executor, arena: &Arena, tensors: &[HostTensor]) -> Result<()> {
+    write_arena(executor, arena, names::PARAMS, tensors)
+}
+
+/// Uploads values of an arena called `kind`; names and shapes were checked.
+pub(super) fn write_arena(
+    executor: &mut dyn Executor,
+    arena: &Arena,
+    kind: &str,
+    tensors: &[HostTensor],
+) -> Result<()> {
     for tensor in tensors {
         let place = arena.find(&tensor.name);
         let place = place.ok_or_else(|| Error::failure(&tensor.name, "the model has no such parameter"))?;
-        write(executor, &Arena::buffer(names::PARAMS, place.part), place.offset, Host::F64(&tensor.values))?;
+        write(executor, &Arena::buffer(kind, place.part), place.offset, Host::F64(&tensor.values))?;
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! The trainer: joins data, plans, executor, probe and verdict, one step at a time.
 
-use super::blueprint::{Blueprint, Request, TappedLayer};
+use super::blueprint::{Blueprint, Request, TappedLayer, names::PARAMS};
 use super::engine::{Batch, Engine};
 use super::evaluator::{Outputs, evaluation_rows};
+use super::feed::{Feed, batching, class_weights, resident, total_steps};
 use super::objective::Objective;
-use super::tensors::HostTensor;
+use super::tensors::{HostTensor, fit, named};
+use super::weights::Tensors;
 use crate::base::{Error, Result, Threads};
-use crate::config::{self, Config};
-use crate::data::{Batching, Dataset, Loader, MicroBatch, RowSource, Schedule, Splits, Staged, TargetKind};
+use crate::config::Config;
+use crate::data::{Batching, MicroBatch, RowSource, Schedule, Splits};
 use crate::exec::Executor;
 use crate::graph::StepScalars;
 use crate::nn::{Description, Model};
@@ -15,14 +17,8 @@ use crate::ops::optimize::Rule;
 use crate::optim;
 use crate::probe::{NonFinite, Reader, Values};
 use crate::verdict::{History, Verdict};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
-/// Rows computed at once where a config does not say: larger batches are accumulated.
-const MICRO_ROWS_MAX: usize = 1024;
-
-/// Micro-batches that a loader keeps ready.
-const RING: usize = 4;
 
 /// One step as it was measured.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,10 +46,20 @@ struct Meta {
     signal_rows: usize,
 }
 
-/// Where micro-batches come from: gathered on the device by row number, or streamed.
-enum Feed {
-    Resident { schedule: Schedule, staged: Staged },
-    Streamed { loader: Loader },
+/// A trainer between two steps: all that the steps to come depend on beside config and data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrainerState {
+    /// Steps done; the position in the data follows from it.
+    pub steps: u64,
+    /// Examples seen.
+    pub examples: u64,
+    /// The arenas by name, tensor by tensor, in the precision of the device: `params`, and each state of the optimizer as
+    /// `torch.optim` calls it.
+    pub arenas: BTreeMap<String, Tensors>,
+    /// Clip factor, halt flag and norm, as in [`crate::ops::stats`].
+    pub control: Vec<f64>,
+    /// The readings that verdicts are made from.
+    pub history: Vec<f64>,
 }
 
 /// A training run, step by step.
@@ -65,6 +71,7 @@ pub struct Trainer {
     schedule: optim::Schedule,
     lr: f64,
     rule: Rule,
+    states: Vec<optim::State>,
     reader: Reader,
     blueprint: Blueprint,
     history: History,
@@ -94,6 +101,22 @@ impl Trainer {
     /// # Errors
     /// If the config does not fit the data (the error names key or layer), or the plans do not fit the device.
     pub fn new(config: &Config, setup: Setup) -> Result<Self> {
+        Self::at_step(config, setup, 0)
+    }
+
+    /// Prepares a run that goes on where [`Trainer::state`] was taken: with the same config and data its steps are those
+    /// that would have followed there, bit for bit on the same device.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], or if the state is of another model or optimizer: the error names what does not fit.
+    pub fn resume(config: &Config, setup: Setup, state: TrainerState) -> Result<Self> {
+        let mut trainer = Self::at_step(config, setup, state.steps)?;
+        trainer.restore(state).map_err(|error| error.within("checkpoint"))?;
+        Ok(trainer)
+    }
+
+    /// A trainer whose data begins with this step, and whose parameters are the initial ones.
+    fn at_step(config: &Config, setup: Setup, step: u64) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
         let batching = batching(config, train.len())?;
         let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
@@ -125,18 +148,14 @@ impl Trainer {
         let data: Option<&dyn RowSource> = if resident { Some(train.as_ref()) } else { None };
         let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, &config.train.optimizer)?;
         engine.set_params(&initial(&model, config.train.seed))?;
-        let schedule = Schedule::new(batching, class_weights(config, &train)?.as_deref())?;
+        let mut schedule = Schedule::new(batching, class_weights(config, &train)?.as_deref())?;
+        schedule.seek_step(step)?;
         let per_epoch = batching.batches_per_epoch() as u64;
         let total = total_steps(config, per_epoch);
         let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
         let reader = reader(&blueprint, info.precision == "f32");
         let source: Arc<dyn RowSource> = train;
-        let feed = if resident {
-            let staged = Staged::new(source.as_ref(), &schedule);
-            Feed::Resident { schedule, staged }
-        } else {
-            Feed::Streamed { loader: Loader::new(source.clone(), schedule, RING)? }
-        };
+        let feed = Feed::new(&source, schedule, resident)?;
         let statistics = config.record.statistics;
         let names = blueprint.layers.iter().filter(|_| statistics).map(|layer| layer.name.clone()).collect();
         Ok(Self {
@@ -147,16 +166,66 @@ impl Trainer {
             schedule: lr_schedule,
             lr: config.train.optimizer.lr(),
             rule,
+            states: optim::states(&config.train.optimizer),
             history: History::new(names),
             in_flight: VecDeque::with_capacity(8),
             table: Vec::with_capacity(blueprint.layout.table_len()),
             step: Step { values: reader.values(), ..Step::default() },
             reader,
             blueprint,
-            next_step: 0,
+            next_step: step,
             examples: 0,
             threads: setup.threads,
         })
+    }
+
+    /// What [`Trainer::resume`] goes on from.
+    ///
+    /// # Errors
+    /// If the device fails.
+    ///
+    /// # Panics
+    /// If steps are in flight: what their readings say would be missing.
+    pub fn state(&mut self) -> Result<TrainerState> {
+        assert!(self.in_flight.is_empty(), "steps in flight are collected before the state is taken");
+        let double = self.executor().info().precision == "f64";
+        let mut arenas = BTreeMap::new();
+        for (name, kind) in self.arenas() {
+            let tensors = self.engine.arena_values(&kind)?.into_iter();
+            arenas.insert(name, tensors.map(|tensor| named(tensor, double)).collect());
+        }
+        Ok(TrainerState {
+            steps: self.next_step,
+            examples: self.examples,
+            arenas,
+            control: self.engine.control()?,
+            history: self.history.to_numbers(),
+        })
+    }
+
+    fn restore(&mut self, mut state: TrainerState) -> Result<()> {
+        for (name, kind) in self.arenas() {
+            let tensors = state.arenas.remove(&name);
+            let tensors = tensors.ok_or_else(|| Error::input(&name, "the state of the trainer has no such arena"))?;
+            let tensors = fit(&name, &self.blueprint.arena, tensors)?;
+            self.engine.set_arena_values(&kind, &tensors)?;
+        }
+        if let Some(name) = state.arenas.keys().next() {
+            return Err(Error::input(name, "the optimizer keeps no such state"));
+        }
+        let control = state.control.as_slice().try_into();
+        let control = control.map_err(|_| Error::input("control", format!("{} numbers", state.control.len())))?;
+        self.engine.set_control(control)?;
+        let history = History::from_numbers(self.history.names().to_vec(), &state.history);
+        self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
+        self.examples = state.examples;
+        Ok(())
+    }
+
+    /// Name and kind of each arena that outlives a step.
+    fn arenas(&self) -> Vec<(String, String)> {
+        let states = self.states.iter().map(|state| (state.name.to_owned(), state.arena.clone()));
+        std::iter::once((PARAMS.to_owned(), PARAMS.to_owned())).chain(states).collect()
     }
 
     /// Runs `f` where steps are cheapest: on the threads of a CPU executor.
@@ -179,16 +248,7 @@ impl Trainer {
         let scalars = StepScalars { step: t - 1, t, lr, bias_correction1, bias_correction2, ..StepScalars::default() };
         let mut signal_rows = 0;
         loop {
-            let staged = match &mut self.feed {
-                Feed::Resident { schedule, staged } => {
-                    schedule.fill(&mut staged.batch);
-                    if !staged.labels.is_empty() {
-                        self.source.fill_labels(&staged.batch.indices, &mut staged.labels)?;
-                    }
-                    &*staged
-                }
-                Feed::Streamed { loader } => loader.next()?,
-            };
+            let staged = self.feed.next(self.source.as_ref())?;
             let micro: &MicroBatch = &staged.batch;
             let scalars = StepScalars {
                 micro: micro.micro as u32,
@@ -266,12 +326,14 @@ impl Trainer {
         self.batching.batches_per_epoch() as u64
     }
 
+    /// Examples of a full logical batch.
+    pub fn batch_rows(&self) -> usize {
+        self.batching.batch_rows()
+    }
+
     /// How often training waited for the loader.
     pub fn loader_waits(&self) -> u64 {
-        match &self.feed {
-            Feed::Resident { .. } => 0,
-            Feed::Streamed { loader } => loader.waits(),
-        }
+        self.feed.waits()
     }
 
     /// The plans.
@@ -336,68 +398,11 @@ impl Trainer {
     }
 }
 
-fn batching(config: &Config, examples: usize) -> Result<Batching> {
-    let train = &config.train;
-    let batch = match train.batch {
-        config::Batch::Full => examples,
-        config::Batch::Size(batch) => batch,
-    };
-    if batch > examples {
-        let message = format!("a batch of {batch} is larger than the {examples} training examples");
-        return Err(Error::input("train.batch", message).help("use \"full\" for all of them"));
-    }
-    let micro = train.micro_batch.unwrap_or(batch.min(MICRO_ROWS_MAX));
-    if micro > batch {
-        let message = format!("{micro} is larger than the batch of {batch}");
-        return Err(Error::input("train.micro_batch", message).help("leave it out, or make it smaller"));
-    }
-    let reduction = match config.loss.reduction {
-        config::Reduction::Mean => crate::data::Reduction::Mean,
-        config::Reduction::Sum => crate::data::Reduction::Sum,
-    };
-    // A full batch in another order is the same batch up to rounding: it keeps the order of the data.
-    let shuffle = train.shuffle && batch < examples;
-    Ok(Batching { examples, batch, micro, shuffle, drop_last: train.drop_last, reduction, seed: train.seed })
-}
-
 /// What reads the tables of these plans.
 fn reader(blueprint: &Blueprint, single_precision: bool) -> Reader {
     let widths: Vec<usize> = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
     let lens: Vec<usize> = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
     Reader::new(blueprint.layout.clone(), single_precision, &widths, &lens, &blueprint.tensor_layers)
-}
-
-/// Whether the training data stays on the device: it must fit into one binding.
-fn resident(config: &Config, train: &Dataset, binding_len_max: usize) -> Result<bool> {
-    let len = train.len() * train.features();
-    let fits = len <= binding_len_max;
-    match config.data.resident {
-        config::Resident::No => Ok(false),
-        config::Resident::Auto => Ok(fits),
-        config::Resident::Yes if fits => Ok(true),
-        config::Resident::Yes => {
-            let message = format!("the data has {len} numbers, the device binds {binding_len_max} at most");
-            Err(Error::input("data.resident", message).help("use \"auto\": the data is streamed then"))
-        }
-    }
-}
-
-fn class_weights(config: &Config, train: &Dataset) -> Result<Option<Vec<f64>>> {
-    let weights = match &config.data.class_weights {
-        config::ClassWeights::None => return Ok(None),
-        config::ClassWeights::Balanced => train.balanced_class_weights(),
-        config::ClassWeights::Given(weights) => weights.clone(),
-    };
-    if let TargetKind::Values(_) = train.target_kind() {
-        return Err(Error::input("data.class_weights", "the targets are values, not classes").help("leave it out"));
-    }
-    train.row_weights(&weights).map(Some)
-}
-
-/// Steps until training ends, where a config bounds them.
-pub(super) fn total_steps(config: &Config, per_epoch: u64) -> u64 {
-    let by_epochs = config.train.epochs.saturating_mul(per_epoch);
-    config.train.max_steps.map_or(by_epochs, |max| max.min(by_epochs))
 }
 
 /// The initial parameters of a model.

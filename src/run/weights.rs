@@ -104,12 +104,22 @@ pub fn write_tensors(path: &Path, tensors: &[NamedTensor], facts: &[(&str, Strin
 /// # Errors
 /// The file cannot be read, is no safetensors file, is cut off, or has a tensor of another type.
 pub fn read_tensors(path: &Path) -> Result<Tensors> {
+    read_tensors_and_facts(path).map(|(tensors, _)| tensors)
+}
+
+/// Reads all tensors of a file, and its metadata: what [`write_tensors`] was given as facts, and the format.
+///
+/// # Errors
+/// As [`read_tensors`].
+pub fn read_tensors_and_facts(path: &Path) -> Result<(Tensors, HashMap<String, String>)> {
     let place = path.display();
     let bytes = std::fs::read(path).map_err(|e| Error::input(place, format!("could not be read: {e}")))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
+    let broken = |e| {
         Error::input(path.display(), format!("is no safetensors file, or one that was cut off: {e}"))
             .help("write it again; in PyTorch with safetensors.torch.save_file(model.state_dict(), path)")
-    })?;
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let tensor = |(name, view): (&str, TensorView<'_>)| {
         let data = decode(view.dtype(), view.data()).ok_or_else(|| {
             Error::input(
@@ -122,7 +132,8 @@ pub fn read_tensors(path: &Path) -> Result<Tensors> {
     };
     let mut views: Vec<_> = file.iter().collect();
     views.sort_by_key(|(_, view)| (view.data().as_ptr().addr(), view.data().len()));
-    views.into_iter().map(tensor).collect()
+    let tensors = views.into_iter().map(tensor).collect::<Result<_>>()?;
+    Ok((tensors, header.metadata().clone().unwrap_or_default()))
 }
 
 fn decode(dtype: Dtype, bytes: &[u8]) -> Option<TensorData> {
@@ -217,9 +228,7 @@ mod tests {
         write_tensors(&path, &tensors(), &[("steps", "12".into())]).unwrap();
         let found = match_names("model.safetensors", &expected(), read_tensors(&path).unwrap()).unwrap();
         assert_eq!(found, tensors());
-        let bytes = std::fs::read(&path).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let metadata = header.metadata().clone().unwrap();
+        let (_, metadata) = read_tensors_and_facts(&path).unwrap();
         assert_eq!((&*metadata["format"], &*metadata["steps"]), ("pt", "12"));
         assert_eq!((found[1].data.to_f32()[0], found[0].data.to_f64()[2]), (0.1, 3.5));
     }

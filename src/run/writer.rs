@@ -30,7 +30,8 @@ pub struct Written {
 
 enum Message {
     Row(Box<Row>),
-    Flush,
+    /// Hand everything to the system, and tell whoever waits for it.
+    Flush(Option<SyncSender<()>>),
 }
 
 /// The loop's end of the thread.
@@ -96,7 +97,18 @@ impl Writer {
     /// # Errors
     /// The output could not be written.
     pub fn flush(&mut self) -> Result<()> {
-        self.send(Message::Flush)
+        self.send(Message::Flush(None))
+    }
+
+    /// Waits until all rows so far are handed to the system.
+    ///
+    /// # Errors
+    /// The output could not be written.
+    pub fn sync(&mut self) -> Result<()> {
+        let (done, is_done) = sync_channel(1);
+        self.send(Message::Flush(Some(done)))?;
+        // A thread that has ended by an error drops its end.
+        is_done.recv().map_err(|_| self.stop().err().unwrap_or_else(|| self.stopped()))
     }
 
     /// How often [`Writer::put`] had to wait for the thread.
@@ -176,7 +188,12 @@ impl<W: Write> Output<W> {
                     let _ = recycle.try_send(row);
                     self.added()?;
                 }
-                Ok(Message::Flush) | Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Ok(Message::Flush(waiting)) => {
+                    self.flush()?;
+                    // The loop may have stopped waiting; that is no error of the output.
+                    let _ = waiting.map(|waiting| waiting.try_send(()));
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush()?,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.flush()?;
                     return Ok(self.written);
@@ -275,6 +292,11 @@ mod tests {
         put(&mut writer, &mut row, 2).unwrap();
         writer.flush().unwrap();
         wait_for_lines(2, Duration::from_secs(10));
+        for step in 3..100 {
+            put(&mut writer, &mut row, step).unwrap();
+            writer.sync().unwrap();
+            wait_for_lines(step as usize, Duration::ZERO);
+        }
         drop(writer);
     }
 
@@ -283,10 +305,18 @@ mod tests {
         let disk = Disk { room: Some(20_000), ..Disk::default() };
         let (mut writer, mut row) = start(&disk);
         let error = (1..100_000).find_map(|step| put(&mut writer, &mut row, step).err()).expect("the disk is full");
+        assert_eq!(writer.sync().unwrap_err(), error);
         assert_eq!((error.place(), error.exit_code()), ("steps.jsonl", 1));
         assert!(error.message().contains("could not be written"), "{error}");
         assert_eq!(put(&mut writer, &mut row, 1).unwrap_err(), error, "and again");
         assert_eq!(writer.finish().unwrap_err(), error);
+    }
+
+    #[test]
+    fn a_disk_found_full_by_sync_is_its_error() {
+        let (mut writer, mut row) = start(&Disk { room: Some(0), ..Disk::default() });
+        put(&mut writer, &mut row, 1).unwrap();
+        assert!(writer.sync().unwrap_err().to_string().contains("could not be written"));
     }
 
     #[test]

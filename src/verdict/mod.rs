@@ -116,6 +116,30 @@ impl History {
         }
     }
 
+    /// The state as numbers, for a checkpoint.
+    pub fn to_numbers(&self) -> Vec<f64> {
+        let head = [self.steps as f64, self.loss_start, self.loss, self.last_signal_start];
+        head.into_iter().chain(self.log_signal.iter().copied()).collect()
+    }
+
+    /// The history that gave `numbers`, for layers of these names; none if their count is not that of so many layers.
+    pub fn from_numbers(names: Vec<String>, numbers: &[f64]) -> Option<Self> {
+        let ([steps, loss_start, loss, last_signal_start], log_signal) = numbers.split_first_chunk::<4>()?;
+        (log_signal.len() == names.len()).then(|| Self {
+            names,
+            log_signal: log_signal.to_vec(),
+            loss_start: *loss_start,
+            loss: *loss,
+            last_signal_start: *last_signal_start,
+            steps: *steps as u64,
+        })
+    }
+
+    /// The names of the layers, first layer first.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// How many steps were taken in.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -240,6 +264,18 @@ mod tests {
     #[test]
     fn a_signal_of_zero_has_vanished() {
         assert_eq!(findings(&[(2.3, [0.0, 0.1, 1.0]); 3])[0], Finding::Vanishing);
+    }
+
+    #[test]
+    fn a_history_survives_a_checkpoint() {
+        let names = || vec!["0".to_owned(), "2".to_owned()];
+        let mut history = History::new(names());
+        let push = |history: &mut History, i: u32| history.push(2.0 / f64::from(i), &[0.0, 0.7 / f64::from(i)]);
+        (1..70).for_each(|i| push(&mut history, i));
+        let mut again = History::from_numbers(names(), &history.to_numbers()).unwrap();
+        (70..90).for_each(|i| [&mut history, &mut again].into_iter().for_each(|it| push(it, i)));
+        assert_eq!((again.verdicts(), again.steps()), (history.verdicts(), 89));
+        assert!(History::from_numbers(names(), &[1.0; 5]).is_none() && History::from_numbers(names(), &[]).is_none());
     }
 
     #[test]

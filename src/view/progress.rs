@@ -91,6 +91,7 @@ pub(super) mod tests {
             train_rows: 1294,
             validation_rows: 0,
             test_rows: 360,
+            steps_done: 0,
             steps_total,
             steps_per_epoch,
             memory_bytes: 2_034_237,

@@ -5,6 +5,7 @@ use super::number::{bytes, count, counted, duration, percent, significant};
 use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
 use crate::run::RunEnd;
+use crate::run::checkpoint::CHECKPOINT_FILE;
 use crate::run::flight::FLIGHT_FILE;
 use crate::run::folder::ENVIRONMENT_FILE;
 use crate::run::record::STEPS_FILE;
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What the files of a run folder are. Others are listed too, without a word.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("config.toml", "the settings, defaults too"),
     (ENVIRONMENT_FILE, "version, command, device, system"),
     (STEPS_FILE, "gradient statistics of every step"),
@@ -23,6 +24,7 @@ const FILES: [(&str, &str); 8] = [
     (FLIGHT_FILE, "the last steps before something happened, whole"),
     ("preprocessing.json", "what was done to the data, to be done to new data"),
     ("model.safetensors", "the weights"),
+    (CHECKPOINT_FILE, "what the run goes on from, by train --resume"),
     (SUMMARY_FILE, "what is shown here, for scripts"),
 ];
 

@@ -81,6 +81,8 @@ impl Observer for Terminal {
             let template = "  {bar:32} {percent:>3} %  {per_sec} steps  {eta} left  {msg}";
             let style = ProgressStyle::with_template(template).expect("the template is valid, as a test shows");
             bar.set_style(style.progress_chars("━━ "));
+            bar.set_position(info.steps_done);
+            bar.reset_eta();
             self.bar = Some(bar);
         }
     }
@@ -122,6 +124,9 @@ fn header(info: &RunInfo, style: Style) -> String {
     row("data", rows_of(info));
     row("memory", format!("{} planned", bytes(info.memory_bytes as u64)));
     row("folder", info.folder.display().to_string());
+    if info.steps_done > 0 {
+        row("goes on", format!("from the checkpoint after step {}", count(info.steps_done)));
+    }
     format!("{}: {of}\n{}", style.paint(&info.name, Paint::Bold), table.render(style))
 }
 
@@ -198,6 +203,8 @@ mod tests {
         assert_eq!(header(&info(), Style::PLAIN), expected);
         let odd = header(&RunInfo { steps_total: 60, ..info() }, Style::PLAIN);
         assert!(odd.starts_with("digits: 60 steps, 41 to an epoch\n"), "{odd}");
+        let resumed = header(&RunInfo { steps_done: 1230, ..info() }, Style::PLAIN);
+        assert!(resumed.ends_with("  goes on  from the checkpoint after step 1,230\n"), "{resumed}");
     }
 
     #[test]

@@ -26,9 +26,17 @@ pub fn on_cpu<R: Precision>(config: &Config, splits: Splits, threads: usize) -> 
 where
     Cpu<R>: Executor + Send,
 {
+    trainer(config, setup_on_cpu::<R>(splits, threads))
+}
+
+/// What a trainer on the CPU is made of, in the precision `R`.
+pub fn setup_on_cpu<R: Precision>(splits: Splits, threads: usize) -> Setup
+where
+    Cpu<R>: Executor + Send,
+{
     let threads = Arc::new(Threads::new(threads).expect("a pool"));
     let executor = Box::new(Cpu::<R>::new(threads.clone(), None));
-    trainer(config, Setup { splits, executor, threads: Some(threads), objective: None })
+    Setup { splits, executor, threads: Some(threads), objective: None }
 }
 
 /// A trainer on any adapter, hardware first; none where there is no adapter, which `STEEPEST_REQUIRE_GPU=1` forbids.

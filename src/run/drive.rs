@@ -1,0 +1,235 @@
+//! The loop of a run: steps, their readings, validation, checkpoints, and what ends it.
+
+use super::checkpoint::{Best, Checkpoint, RunState, best_tensors, stride};
+use super::ending::layer_rows;
+use super::evaluate::evaluate_part;
+use super::folder::RunFolder;
+use super::observer::{Observer, RunInfo, Validation};
+use super::record::Record;
+use super::train::{Parts, RunEnd};
+use super::trainer::{Step, Trainer};
+use crate::base::Result;
+use crate::config::{Config, ValidateEvery};
+use crate::probe::NonFinite;
+use std::time::{Duration, Instant};
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Epochs,
+    MaxSteps,
+    MaxTime,
+    Patience,
+    NonFinite,
+}
+
+impl Stop {
+    /// The word for it in a summary.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Epochs => "epochs",
+            Self::MaxSteps => "max_steps",
+            Self::MaxTime => "max_time",
+            Self::Patience => "patience",
+            Self::NonFinite => "non_finite",
+        }
+    }
+
+    /// What ends a run that has come so far, if anything does.
+    pub fn of(config: &Config, run: &RunState, steps: u64, per_epoch: u64) -> Option<Self> {
+        let by_epochs = config.train.epochs.saturating_mul(per_epoch);
+        let max_steps = config.train.max_steps.unwrap_or(u64::MAX);
+        let late = config.train.max_time.is_some_and(|max| run.seconds >= max.as_secs_f64());
+        let patient = config.validate.patience.is_none_or(|patience| run.without_better < patience);
+        if !patient {
+            Some(Self::Patience)
+        } else if steps >= by_epochs {
+            Some(Self::Epochs)
+        } else if steps >= max_steps {
+            Some(Self::MaxSteps)
+        } else {
+            late.then_some(Self::MaxTime)
+        }
+    }
+}
+
+/// A run that is under way: what does not change.
+pub(super) struct Run<'a> {
+    pub config: &'a Config,
+    pub folder: &'a RunFolder,
+    pub parts: Parts,
+    pub info: RunInfo,
+}
+
+/// What changes while a run goes on.
+pub(super) struct Progress<'a> {
+    pub record: Record,
+    pub observer: &'a mut dyn Observer,
+    /// Its times are those before this process.
+    pub state: RunState,
+    pub last: Step,
+    pub last_table: Instant,
+    pub started: Instant,
+    pub trained: Duration,
+    pub non_finite: Option<(u64, NonFinite)>,
+    /// What the run can go on from if its end is put off.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+impl Progress<'_> {
+    /// The state with the times up to now.
+    pub fn state(&self) -> RunState {
+        RunState {
+            seconds: self.state.seconds + self.started.elapsed().as_secs_f64(),
+            train_seconds: self.state.train_seconds + self.trained.as_secs_f64(),
+            ..self.state.clone()
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Trains from where `state` says to the end, and writes what is left of the run.
+    pub fn drive(
+        &self,
+        trainer: &mut Trainer,
+        record: Record,
+        state: RunState,
+        observer: &mut dyn Observer,
+    ) -> Result<RunEnd> {
+        let now = Instant::now();
+        let mut progress = Progress {
+            record,
+            observer,
+            state,
+            last: Step::default(),
+            last_table: now,
+            started: now,
+            trained: Duration::ZERO,
+            non_finite: None,
+            checkpoint: None,
+        };
+        let stop = self.steps(trainer, &mut progress)?;
+        self.end(trainer, progress, stop)
+    }
+
+    fn steps(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<Stop> {
+        let validate_every = match self.config.validate.every {
+            ValidateEvery::Epoch => Some(trainer.steps_per_epoch()),
+            ValidateEvery::Steps(n) => Some(n),
+            ValidateEvery::Never => None,
+        };
+        let checkpoint_every = stride(
+            self.config.record.checkpoint,
+            trainer.steps_per_epoch(),
+            self.info.parameters,
+            trainer.batch_rows(),
+            &self.info.device,
+        );
+        loop {
+            self.stretch(trainer, progress, [validate_every, checkpoint_every])?;
+            if progress.non_finite.is_some() {
+                return Ok(Stop::NonFinite);
+            }
+            let is_due = |every: Option<u64>| every.is_some_and(|n| trainer.next_step().is_multiple_of(n));
+            let (validate, checkpoint) = (is_due(validate_every), is_due(checkpoint_every));
+            if validate {
+                self.validate(trainer, progress)?;
+            }
+            let stop = Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch);
+            if stop.is_some() && checkpoint_every.is_some() {
+                // It is written last of all files, when the record has been ended.
+                progress.checkpoint = Some(self.checkpoint(trainer, progress)?);
+            } else if checkpoint {
+                // It counts on the rows up to here.
+                progress.record.sync()?;
+                self.checkpoint(trainer, progress)?.write(self.folder)?;
+            }
+            let Some(stop) = stop else { continue };
+            // The end is judged too. A run that goes on later does not come by here, so its checkpoint is from before.
+            if !validate && validate_every.is_some() {
+                self.validate(trainer, progress)?;
+            }
+            return Ok(stop);
+        }
+    }
+
+    /// Trains until a multiple of one of `pauses`, the end, or a value that is not finite, and takes in all readings.
+    fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Option<u64>; 2]) -> Result<()> {
+        let stretch = Instant::now();
+        let before = Duration::try_from_secs_f64(progress.state.seconds).unwrap_or_default();
+        let time = self.config.train.max_time.map(|max| max.saturating_sub(before));
+        while trainer.next_step() < self.info.steps_total {
+            if !trainer.has_room() {
+                self.collect(trainer, progress, true)?;
+            }
+            trainer.submit()?;
+            self.collect(trainer, progress, false)?;
+            let late = time.is_some_and(|time| progress.started.elapsed() >= time);
+            let pause = pauses.iter().flatten().any(|&n| trainer.next_step().is_multiple_of(n));
+            if late || progress.non_finite.is_some() || pause {
+                break;
+            }
+        }
+        while trainer.in_flight() > 0 {
+            self.collect(trainer, progress, true)?;
+        }
+        progress.trained += stretch.elapsed();
+        Ok(())
+    }
+
+    /// Takes in the readings that are there; with `wait`, at least one.
+    fn collect(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, wait: bool) -> Result<()> {
+        let mut wait = wait;
+        while let Some(step) = trainer.collect(wait)? {
+            wait = false;
+            // The trainer counts from 0, people and records from 1.
+            progress.record.push(step.step + 1, step.epoch, step.examples, step.values.flat())?;
+            progress.observer.step(step);
+            progress.last.clone_from(step);
+            progress.state.epoch_loss.push(step.step, self.info.steps_per_epoch, step.values.scalar("loss"));
+            if let (Some(what), None) = (step.non_finite, progress.non_finite) {
+                progress.non_finite = Some((step.step + 1, what));
+            }
+        }
+        // The clock is asked only now and then: a step of a small network takes a few microseconds.
+        if progress.last.step.is_multiple_of(64) && progress.last_table.elapsed() > Duration::from_secs(1) {
+            progress.last_table = Instant::now();
+            let rows = layer_rows(trainer, &progress.last);
+            progress.observer.layers(&rows);
+        }
+        Ok(())
+    }
+
+    /// Judges the model on the validation part.
+    fn validate(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<()> {
+        let Some(data) = &self.parts.validation else { return Ok(()) };
+        let evaluation = evaluate_part(trainer, data, self.config)?;
+        let better = progress.state.best.as_ref().is_none_or(|best| evaluation.loss < best.loss);
+        let (step, epoch) = (trainer.next_step(), progress.last.epoch);
+        progress.observer.validation(&Validation {
+            step,
+            epoch,
+            loss: evaluation.loss,
+            accuracy: evaluation.accuracy(),
+            best: better,
+        });
+        progress.state.without_better = if better { 0 } else { progress.state.without_better + 1 };
+        if better {
+            let params = if self.config.validate.keep_best { Some(trainer.params()?.into()) } else { None };
+            progress.state.best = Some(Best { loss: evaluation.loss, step, epoch, params });
+        }
+        Ok(())
+    }
+
+    /// The run as it is now.
+    fn checkpoint(&self, trainer: &mut Trainer, progress: &Progress<'_>) -> Result<Checkpoint> {
+        let run = progress.state();
+        Ok(Checkpoint {
+            config: self.config.clone(),
+            trainer: trainer.state()?,
+            best: best_tensors(&run, self.config),
+            pending: progress.record.pending(),
+            run,
+        })
+    }
+}

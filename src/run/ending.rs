@@ -1,0 +1,131 @@
+//! What is left of a run: weights, scores, summary, the checkpoint of its end.
+
+use super::HostTensor;
+use super::checkpoint::RunState;
+use super::drive::{Progress, Run, Stop};
+use super::evaluate::{Evaluation, evaluate_part};
+use super::observer::LayerRow;
+use super::record::RecordReport;
+use super::summary::{BestSummary, PartSummary, Summary};
+use super::tensors::named;
+use super::train::RunEnd;
+use super::trainer::{Step, Trainer};
+use super::weights::{NamedTensor, write_tensors};
+use crate::base::{Error, Result};
+use crate::config::Precision;
+use crate::data::Dataset;
+use crate::probe::NonFinite;
+
+impl Run<'_> {
+    /// Ends the record, judges the best weights, and writes what is left. The checkpoint comes last: where it says that the
+    /// run is over, everything else is there.
+    pub fn end(&self, trainer: &mut Trainer, progress: Progress<'_>, stop: Stop) -> Result<RunEnd> {
+        let state = progress.state();
+        let before = progress.state.seconds;
+        let Progress { record, last, non_finite, checkpoint, started, .. } = progress;
+        let layers = layer_rows(trainer, &last);
+        let report = record.finish(stop.word())?;
+        if let Some(params) = state.best.as_ref().and_then(|best| best.params.as_ref()) {
+            trainer.set_params(params)?;
+        }
+        if let Some((step, what)) = non_finite {
+            self.summary(trainer, &state, &last, stop, &report, &layers).write(self.folder)?;
+            return Err(self.non_finite_error(trainer, step, what));
+        }
+        self.write_weights(trainer.params()?)?;
+        let judge = |trainer: &mut Trainer, data: &Option<Dataset>| {
+            data.as_ref().map(|data| evaluate_part(trainer, data, self.config)).transpose()
+        };
+        let test = judge(trainer, &self.parts.test)?;
+        let validation = judge(trainer, &self.parts.validation)?;
+        let summary = Summary {
+            validation: validation.as_ref().map(Evaluation::summary),
+            test: test.as_ref().map(Evaluation::summary),
+            seconds: before + started.elapsed().as_secs_f64(),
+            ..self.summary(trainer, &state, &last, stop, &report, &layers)
+        };
+        summary.write(self.folder)?;
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.write(self.folder)?;
+        }
+        Ok(RunEnd { summary, folder: self.folder.path().to_owned(), layers, test })
+    }
+
+    /// The summary without what the final model is worth.
+    fn summary(
+        &self,
+        trainer: &Trainer,
+        state: &RunState,
+        last: &Step,
+        stop: Stop,
+        report: &RecordReport,
+        layers: &[LayerRow],
+    ) -> Summary {
+        let loss = state.epoch_loss.mean(self.info.steps_per_epoch);
+        let seconds = state.train_seconds;
+        let mut summary = Summary {
+            name: self.info.name.clone(),
+            train: Some(PartSummary { loss, ..PartSummary::default() }),
+            best: state.best.as_ref().map(|best| BestSummary {
+                metric: "validation.loss".into(),
+                value: Some(best.loss),
+                step: best.step,
+                epoch: best.epoch,
+            }),
+            steps: trainer.next_step(),
+            epochs: last.epoch,
+            examples_per_second: (seconds > 0.0).then(|| last.examples as f64 / seconds),
+            seconds: state.seconds,
+            verdicts: layers.iter().map(|row| serde_json::to_value(&row.verdict).unwrap_or_default()).collect(),
+            device: self.info.device.name.clone(),
+            seed: self.config.train.seed,
+            stopped_by: stop.word().into(),
+            ..Summary::default()
+        };
+        summary.more.insert("record_waits".into(), report.record_waits.into());
+        summary.more.insert("loader_waits".into(), trainer.loader_waits().into());
+        if let Some(optimum) = &self.parts.optimum {
+            summary.more.insert("optimum_loss".into(), optimum.loss.into());
+        }
+        summary
+    }
+
+    fn write_weights(&self, params: Vec<HostTensor>) -> Result<()> {
+        let double = self.config.train.precision == Precision::F64;
+        let tensors: Vec<NamedTensor> = params.into_iter().map(|tensor| named(tensor, double)).collect();
+        write_tensors(&self.folder.file("model.safetensors"), &tensors, &[])
+    }
+
+    fn non_finite_error(&self, trainer: &Trainer, step: u64, what: NonFinite) -> Error {
+        let layer = |i: usize| {
+            let layer = &trainer.layers()[i];
+            format!("layer {} ({})", layer.name, layer.kind)
+        };
+        let where_ = match what {
+            NonFinite::Activation(i) => format!("first in the activations of {}", layer(i)),
+            NonFinite::Loss => "first in the loss, all activations were finite".to_owned(),
+            NonFinite::Signal(i) => format!("first in the backpropagated signal at {}", layer(i)),
+            NonFinite::Gradient(i) => format!("first in the gradient of {}", trainer.blueprint().arena.tensors[i].name),
+        };
+        let place = format!("training, step {step}");
+        Error::failure(place, format!("a value is not finite any more, {where_}")).help(format!(
+            "lower train.lr or set train.clip_norm; the last steps are in {}",
+            self.folder.file("flight.jsonl").display()
+        ))
+    }
+}
+
+/// The layers at a step, with what the readings so far say of them.
+pub(super) fn layer_rows(trainer: &Trainer, last: &Step) -> Vec<LayerRow> {
+    let verdicts = trainer.verdicts();
+    let rows = trainer.layers().iter().zip(verdicts).enumerate().map(|(i, (layer, verdict))| LayerRow {
+        name: layer.name.clone(),
+        kind: layer.kind.clone(),
+        grad_norm: last.values.get("layer_grad_norm")[i],
+        signal: last.values.get("signal")[i],
+        factor: verdict.factor,
+        update_ratio: last.values.get("layer_update_ratio")[i],
+        verdict,
+    });
+    rows.collect()
+}
