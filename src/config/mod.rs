@@ -17,7 +17,7 @@ mod tests;
 mod train;
 mod units;
 
-pub use data::{ClassWeights, Data, Resident, Source, Standardize, Task};
+pub use data::{ClassWeights, Data, Names, Resident, Source, Standardize, Task};
 pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};
 pub use nearest::nearest;

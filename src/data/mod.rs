@@ -12,6 +12,7 @@ mod dataset;
 mod digits;
 mod examples;
 mod idx;
+mod labels;
 mod linear;
 mod loader;
 mod npy;
@@ -24,7 +25,7 @@ mod synthetic;
 
 pub use batch::{Batching, MicroBatch, Reduction, Schedule};
 pub use bytes::BytesDataset;
-pub use csv::{Column, Columns, CsvSource, Encoded, TargetColumn};
+pub use csv::{Column, Columns, CsvSource, Encoded, TargetColumns};
 pub use dataset::{Dataset, Targets, Task};
 pub use digits::digits;
 pub use idx::{Elements, Idx, IdxFiles, IdxPair, IdxSource};
