@@ -275,6 +275,33 @@ fn a_plan_that_does_not_fit_is_refused_with_the_number() {
     assert!(error.contains("help: "), "{error}");
 }
 
+/// Runs under a limit of address space, in which the software adapter finds no memory. Where the driver itself crashes for
+/// want of it, that limit tells nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_device_without_memory_left_is_a_failure_with_the_buffer() {
+    let place = Place::with_net(("out = 8", "out = 65536"));
+    if !place.succeeds("devices").contains("llvmpipe") {
+        assert!(std::env::var("STEEPEST_REQUIRE_GPU").as_deref() != Ok("1"), "STEEPEST_REQUIRE_GPU=1 and no adapter");
+        println!("SKIPPED: no software adapter");
+        return;
+    }
+    let line = "train net.toml --out out --device llvmpipe --set data.examples=4096 --set data.split=0 \
+                --set train.batch=4096";
+    let refused = (400..1600).step_by(50).any(|megabytes| {
+        let mut limited = place.limited(line, megabytes);
+        let output = limited.output().unwrap();
+        output.status.code() == Some(1) && text(&output.stderr).contains("no memory is left for buffer ") && {
+            error_of(&output, line, 1, &["which takes 268435456 bytes", "help: use a smaller micro_batch"]);
+            assert_eq!(files(place.path()), ["net.toml"], "nothing is left behind");
+            true
+        }
+    });
+    assert!(refused, "no limit made the driver refuse a buffer");
+    // All the memory there is, and buffers larger than the adapter binds.
+    place.fails(line, 2, &["268435456 bytes", "binds 134217728 at most", "help: use a smaller micro_batch"]);
+}
+
 #[test]
 fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_record() {
     let place = Place::with_net(("epochs = 2", "epochs = 20\noptimizer = \"sgd\"\nlr = 1e30"));

@@ -67,6 +67,15 @@ impl Place {
         command
     }
 
+    /// The program under a limit of address space, in megabytes.
+    pub fn limited(&self, line: &str, megabytes: u64) -> Command {
+        let plain = self.command(line);
+        let mut command = Command::new("sh");
+        command.current_dir(self.path()).env("NODEVICE_SELECT", "1").args(["-c", "ulimit -v $0 && exec \"$@\""]);
+        command.arg((megabytes * 1000).to_string()).arg(plain.get_program()).args(plain.get_args());
+        command
+    }
+
     /// Runs the program, which must succeed, and gives its standard output.
     pub fn succeeds(&self, line: &str) -> String {
         let output = self.run(line);

@@ -45,11 +45,8 @@ impl Device {
         };
         let (on_error, on_loss) = (note(&fault), note(&fault));
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error(error.to_string())));
-        device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device destroys it: that is no loss.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                on_loss(format!("the device was lost: {message}"));
-            }
+        device.set_device_lost_callback(move |_, message| {
+            on_loss(format!("the device was lost: {message}").trim_end_matches(": ").to_owned());
         });
         Ok(Self { device, queue, limits, name, fault })
     }

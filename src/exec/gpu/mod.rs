@@ -12,6 +12,8 @@ mod readings;
 mod replay;
 mod ring;
 mod step;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod uploads;
 
