@@ -42,7 +42,14 @@ fn a_run_is_shown_and_can_be_compared() {
     };
     assert_eq!(lines(&first), lines(&second), "the clock has no part in them");
     assert_eq!(lines(&first).len(), 8, "{first}");
-    for part in ["cpu (", "layers\n", "update ratio", "scores\n", "accuracy", "model.safetensors"] {
+    for part in [
+        "cpu (",
+        "layers in the last step, 35\n",
+        "update ratio",
+        "scores of the best weights, after step ",
+        "accuracy",
+        "model.safetensors",
+    ] {
         assert!(first.contains(part), "no `{part}` in\n{first}");
     }
     assert!(!first.contains('\x1b'), "no colour where there is no terminal");

@@ -355,6 +355,7 @@ impl Run<'_> {
                 value: Some(best.loss),
                 step: best.step,
                 epoch: best.epoch,
+                kept: best.params.is_some(),
             }),
             steps: report.steps,
             epochs: last.epoch,
