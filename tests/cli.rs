@@ -46,7 +46,7 @@ fn a_run_is_shown_and_can_be_compared() {
         "cpu (",
         "layers in the last step, 35\n",
         "update ratio",
-        "scores of the best weights, after step ",
+        "scores of the best weights (step ",
         "accuracy",
         "model.safetensors",
     ] {

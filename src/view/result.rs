@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 8] = [
     (STEPS_FILE, "gradient statistics of every step"),
     (SCHEMA_FILE, "what the columns of the statistics are"),
     (FLIGHT_FILE, "the last steps before something happened, whole"),
-    ("preprocessing.json", "what was done to the data, to be done to new data"),
+    ("preprocessing.json", "how the data was prepared"),
     ("model.safetensors", "the weights"),
     (SUMMARY_FILE, "what is shown here, for scripts"),
 ];
@@ -57,10 +57,10 @@ pub fn text(end: &RunEnd, style: Style) -> String {
 /// Which weights the scores are of. The loss of the training part is no score of them: it was summed up on the way.
 fn scores_of(summary: &Summary) -> String {
     let of = match &summary.best {
-        Some(best) if best.kept => format!("the best weights, after step {}", count(best.step)),
-        _ => "the weights after the last step".to_owned(),
+        Some(best) if best.kept => format!("the best weights (step {})", count(best.step)),
+        _ => "the last weights".to_owned(),
     };
-    format!(" of {of}; training: the mean of the last epoch's steps")
+    format!(" of {of}; training: mean of the last epoch")
 }
 
 /// A row for each part of the data, a column for each score that one of them has.
@@ -189,7 +189,7 @@ mod tests {
         assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
         assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");
         assert!(text.contains("layers in the last step, 1,350\n"), "{text}");
-        assert!(text.contains("scores of the best weights, after step 1,200; training: the mean of"), "{text}");
+        assert!(text.contains("scores of the best weights (step 1,200); training: mean of the last epoch\n"), "{text}");
         let files = "  steps.jsonl   2.00 KiB  gradient statistics of every step\n  summary.json       2 B  \
                      what is shown here, for scripts\n  notes.txt          0 B\n";
         assert!(text.ends_with(files), "{text}");
