@@ -36,6 +36,14 @@ fn cases() -> Vec<Case> {
         eps: 1e-10,
         weight_decay,
     };
+    let rmsprop = |alpha, momentum, centered, weight_decay| Optimizer::Rmsprop {
+        lr: 0.01,
+        alpha,
+        momentum,
+        centered,
+        eps,
+        weight_decay,
+    };
     let plain = |name, optimizer| Case { name, optimizer, clip_norm: None, clip_value: None };
     vec![
         plain("sgd", Optimizer::Sgd { lr, weight_decay: 0.0 }),
@@ -45,8 +53,9 @@ fn cases() -> Vec<Case> {
         plain("nesterov", Optimizer::Nesterov { lr, momentum: 0.9, weight_decay: 0.01 }),
         plain("adagrad", adagrad(0.0, 0.0, 0.0)),
         plain("adagrad_decay", adagrad(0.05, 0.3, 0.02)),
-        plain("rmsprop", Optimizer::Rmsprop { lr: 0.01, alpha: 0.99, centered: false, eps, weight_decay: 0.02 }),
-        plain("rmsprop_centered", Optimizer::Rmsprop { lr: 0.01, alpha: 0.9, centered: true, eps, weight_decay: 0.0 }),
+        plain("rmsprop", rmsprop(0.99, 0.0, false, 0.02)),
+        plain("rmsprop_centered", rmsprop(0.9, 0.0, true, 0.0)),
+        plain("rmsprop_momentum", rmsprop(0.9, 0.8, true, 0.02)),
         plain("adam", adam.clone()),
         plain("adam_decay", Optimizer::Adam { lr: 0.01, betas: [0.8, 0.95], eps: 1e-6, weight_decay: 0.1 }),
         plain("adamw", Optimizer::Adamw { lr: 0.01, betas, eps, weight_decay: 0.1 }),

@@ -4,7 +4,6 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 use steepest::run::folder::RunFolder;
 use steepest::run::record::{Record, RecordSettings};
 use steepest::run::schema::{Column, Schema};
@@ -67,26 +66,6 @@ fn a_step_allocates_nothing_on_any_thread() {
         assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{every:?}");
         let report = record.finish("end").unwrap();
         assert_eq!(report.steps, 20_000);
-    }
-}
-
-/// `cargo test --release --test record -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn what_a_step_costs() {
-    let _turn = TURN.lock().unwrap();
-    let mut values = vec![0.5; schema().width()];
-    for (what, every) in [("no row", Every::Steps(1 << 40)), ("auto", Every::Auto), ("each a row", Every::Steps(1))] {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = RecordSettings { every, ..RecordSettings::default() };
-        let mut record = Record::create(folder.path(), &schema(), &settings).unwrap();
-        push_steps(&mut record, 1..=2000, &mut values);
-        let (from, steps) = (Instant::now(), 200_000);
-        for step in 2001..=2000 + steps {
-            record.push(step, 1.0, 1, std::hint::black_box(&values)).unwrap();
-        }
-        let nanoseconds = from.elapsed().as_nanos() as f64 / steps as f64;
-        println!("{what}: {nanoseconds:.0} ns a step, {:?}", record.finish("end").unwrap());
     }
 }
 

@@ -6,8 +6,6 @@ use instances::cases::{self, Bound, Case};
 use instances::gpu::{Checks, Gpu};
 use instances::reference::{self, Input};
 use steepest::base::{Shape, Type};
-use steepest::graph::GpuWork;
-use steepest::ops::matmul::MatMul;
 use steepest::ops::pointwise::{Arg, Code, FUNS, Fun, Pointwise};
 
 /// Runs a case on the device and returns its outputs.
@@ -83,41 +81,4 @@ fn special_numbers_pass_as_on_the_cpu() {
         failures.extend(wrong(&gpu, &case, &inputs));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-/// The products of a 784-512-512-10 network's step at batch 128, with how fast they are.
-#[test]
-#[ignore = "a measurement"]
-fn speed_of_products() {
-    let Some(gpu) = Gpu::or_skip("speed_of_products") else { return };
-    let shapes = [
-        (128, 512, 784, false, false),
-        (128, 512, 512, false, false),
-        (128, 10, 512, false, false),
-        (128, 512, 10, false, true),
-        (128, 512, 512, false, true),
-        (512, 10, 128, true, false),
-        (512, 512, 128, true, false),
-        (784, 512, 128, true, false),
-        (1024, 1024, 1024, false, false),
-    ];
-    let (mut total, mut work_total) = (0.0, 0.0);
-    for (m, n, k, transpose_a, transpose_b) in shapes {
-        let op = MatMul { transpose_a, transpose_b, epilogue: None };
-        let dims = |rows, columns, transposed| Type::real(if transposed { [columns, rows] } else { [rows, columns] });
-        let case = Case::new(op, vec![dims(m, k, transpose_a), dims(k, n, transpose_b)], Bound::Exact);
-        let words: Vec<Vec<u32>> = reference::draw(&case, 1).iter().map(Input::words).collect();
-        let work: GpuWork = case.op.gpu(&case.inputs, &case.outputs());
-        let seconds = gpu.seconds(&work, &words, &[m * n], 2);
-        let flop = 2.0 * (m * n * k) as f64;
-        println!(
-            "{m}×{n}×{k} {transpose_a} {transpose_b}: {:.2} GFLOP/s, {:.1} ms",
-            flop / seconds / 1e9,
-            seconds * 1e3
-        );
-        if m < 1024 {
-            (total, work_total) = (total + seconds, work_total + flop);
-        }
-    }
-    println!("a step: {:.0} MFLOP in {:.1} ms", work_total / 1e6, total * 1e3);
 }

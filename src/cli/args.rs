@@ -173,7 +173,8 @@ pub struct PredictArgs {
     /// The folder of a run
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// The examples: a CSV file with the columns of the training data, or an npy file of features
+    /// The examples: a CSV file with the columns of the training data, an npy file of features, an npz file with an array `x`,
+    /// or an IDX file
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// The weights, a safetensors file; those of the run if not given

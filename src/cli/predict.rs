@@ -45,10 +45,10 @@ fn class_name(class: usize, saved: &SavedModel) -> String {
     saved.preprocessing.class_names.as_ref().map_or_else(|| class.to_string(), |names| names[class].clone())
 }
 
-/// The names of predicted values: the column that was the target, where the data was a table.
+/// The names of predicted values: the columns that were the targets, where the data was a table.
 fn value_names(width: usize, saved: &SavedModel) -> Vec<String> {
     match (&saved.preprocessing.columns, width) {
-        (Some(columns), 1) => vec![columns.target.name.clone()],
+        (Some(columns), _) => columns.targets.names.clone(),
         (_, 1) => vec!["value".into()],
         _ => (0..width).map(|i| format!("value {i}")).collect(),
     }

@@ -41,18 +41,23 @@ kinds! {
             path: PathBuf = required();
             /// A file with the examples of the test part.
             test_path: Option<PathBuf> = default(None);
-            /// The column to predict; the last one if not set.
-            target: Option<String> = default(None);
+            /// The column to predict, or a list of columns of numbers; the last column if not set.
+            target: Names = default(Names::default());
             /// Columns that are left out.
             ignore: Vec<String> = default(Vec::new());
+            /// Columns that are categories although cells of them are numbers.
+            categorical: Vec<String> = default(Vec::new());
+            /// What separates cells.
+            delimiter: char = default(',');
             /// Whether the target is a class or a value.
             task: Task = default(Task::Auto);
         },
-        /// An npy file, its last column the target, or an npz file with named arrays.
+        /// Numpy arrays: `x.npy` with its targets beside it in `y.npy` (`train_x.npy` in `train_y.npy`), or an npz file with
+        /// arrays `x` and `y`, and perhaps `x_test` and `y_test`. Targets that are whole numbers are classes.
         Npy = "npy" {
             /// The file with the examples. A relative path starts from the folder of the config file.
             path: PathBuf = required();
-            /// A file with the examples of the test part.
+            /// A file of the same form with the examples of the test part.
             test_path: Option<PathBuf> = default(None);
             /// The array of an npz file to predict; `y` if not set.
             target: Option<String> = default(None);
@@ -127,12 +132,37 @@ kinds! {
 choice! {
     /// Whether a target is a class or a value.
     pub enum Task {
-        /// A class if the targets are text or small whole numbers, else a value.
+        /// What the target looks like: text is classes, numbers that are not whole are values. Whole numbers are classes in an
+        /// array; of a column in a table it has to be said.
         Auto = "auto",
         /// A class.
         Classification = "classification",
         /// A value.
         Regression = "regression",
+    }
+}
+
+/// The names of columns; none, one or several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Setting for Names {
+    fn type_name() -> String {
+        "string | list of string".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::Array(_) => Vec::parse(value, place).map(Self),
+            Value::String(name) => Ok(Self(vec![name.clone()])),
+            _ => Err(wrong_type(place, "a string or a list in brackets", value)),
+        }
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        match self.0.as_slice() {
+            [] => None,
+            [name] => name.to_toml(detail),
+            names => names.to_vec().to_toml(detail),
+        }
     }
 }
 

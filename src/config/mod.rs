@@ -18,7 +18,7 @@ mod tests;
 mod train;
 mod units;
 
-pub use data::{ClassWeights, Data, Resident, Source, Standardize, Task};
+pub use data::{ClassWeights, Data, Names, Resident, Source, Standardize, Task};
 pub use difference::Difference;
 pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};

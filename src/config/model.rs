@@ -86,6 +86,16 @@ kinds! {
 
 entries!(Layer, "layer");
 
+impl Model {
+    /// How many numbers the model gives for an example: the outputs of its last linear layer; none if it has no such layer.
+    pub fn outputs(&self) -> Option<usize> {
+        self.layers.iter().rev().find_map(|layer| match layer {
+            Layer::Linear { out, .. } => Some(*out),
+            _ => None,
+        })
+    }
+}
+
 choice! {
     /// How the distribution function in GELU is computed.
     pub enum Approximate {

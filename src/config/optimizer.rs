@@ -52,6 +52,8 @@ kinds! {
             lr: f64 = default(0.01).within(Range::NON_NEGATIVE);
             /// How much of the running mean is kept.
             alpha: f64 = default(0.99).within(Range::BELOW_1);
+            /// How much of the last velocity is kept; 0 keeps none.
+            momentum: f64 = default(0.0).within(Range::BELOW_1);
             /// Whether the square of the mean gradient is subtracted from the mean square.
             centered: bool = default(false);
             /// What is added to the divisor.

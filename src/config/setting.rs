@@ -164,12 +164,18 @@ impl Setting for u64 {
         "integer".into()
     }
     fn parse(value: &Value, place: &str) -> Result<Self> {
-        let integer = value.as_integer().ok_or_else(|| wrong_type(place, "an integer", value))?;
-        Self::try_from(integer).map_err(|_| wrong_type(place, "an integer ≥ 0", value))
+        match value {
+            Value::Integer(integer) => Self::try_from(*integer).map_err(|_| wrong_type(place, "an integer ≥ 0", value)),
+            Value::String(digits) => match digits.parse() {
+                Ok(integer) if i64::try_from(integer).is_err() => Ok(integer),
+                _ => Err(wrong_type(place, "an integer", value)),
+            },
+            _ => Err(wrong_type(place, "an integer", value)),
+        }
     }
+    /// TOML ends at 2⁶³ − 1; a larger seed is written in quotes.
     fn to_toml(&self, _: Detail) -> Option<Value> {
-        // TOML ends at 2⁶³ − 1; no count reaches it, and a seed from a file cannot be larger.
-        Some(Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX)))
+        Some(i64::try_from(*self).map_or_else(|_| Value::String(self.to_string()), Value::Integer))
     }
     fn numbers(&self) -> Vec<f64> {
         vec![*self as f64]
@@ -201,6 +207,22 @@ impl Setting for String {
     }
     fn to_toml(&self, _: Detail) -> Option<Value> {
         Some(Value::String(self.clone()))
+    }
+}
+
+impl Setting for char {
+    fn type_name() -> String {
+        "character".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        let mut characters = value.as_str().unwrap_or_default().chars();
+        match (characters.next(), characters.next()) {
+            (Some(character), None) => Ok(character),
+            _ => Err(wrong_type(place, "one character in quotes", value)),
+        }
+    }
+    fn to_toml(&self, _: Detail) -> Option<Value> {
+        Some(Value::String(self.to_string()))
     }
 }
 

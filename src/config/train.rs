@@ -76,7 +76,8 @@ section! {
         clip_norm: Option<f64> = default(None).within(Range::POSITIVE);
         /// Each element of the gradient is confined to plus or minus this.
         clip_value: Option<f64> = default(None).within(Range::POSITIVE);
-        /// What all random numbers follow from.
+        /// What all random numbers follow from. TOML has no integers above 2⁶³ − 1: larger ones, up to 2⁶⁴ − 1, are written in
+        /// quotes.
         seed: u64 = default(0);
         /// The precision of all numbers; `"f64"` runs on the CPU only.
         precision: Precision = default(Precision::F32);
@@ -84,8 +85,6 @@ section! {
         shuffle: bool = default(true);
         /// Whether a last batch with fewer examples is left out.
         drop_last: bool = default(false);
-        /// Whether no choice may depend on measured times, so that a run repeats bit for bit.
-        deterministic: bool = default(true);
     }
 }
 

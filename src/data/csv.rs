@@ -1,4 +1,4 @@
-//! Tables: a header, columns of numbers, columns of categories, one column that is the target.
+//! Tables: a header, columns of numbers, columns of categories, and the columns that are predicted.
 
 use super::{Dataset, Splits, Targets, Task};
 use crate::base::{Error, Result};
@@ -15,29 +15,30 @@ pub struct CsvSource {
     pub path: PathBuf,
     /// A file with the same columns, to test.
     pub test: Option<PathBuf>,
-    /// The name of the column that is predicted.
-    pub target: String,
-    /// What the target is. If unsaid: values if a cell of it is a number that is not whole, classes if a cell is no number.
+    /// The names of the columns that are predicted: one of classes, or any number of values; the last column if none is named.
+    pub targets: Vec<String>,
+    /// What the target is. If unsaid: values if there are several columns, or if a cell is a number that is not whole;
+    /// classes if a cell is no number.
     pub task: Option<Task>,
     /// Columns that are left out.
     pub ignore: Vec<String>,
     /// Columns that are categories although their cells are numbers.
     pub categorical: Vec<String>,
-    /// What separates cells.
-    pub delimiter: u8,
+    /// What separates cells: an ASCII character.
+    pub delimiter: char,
 }
 
 impl CsvSource {
-    /// A comma-separated table with this target.
-    pub fn new(path: impl Into<PathBuf>, target: impl Into<String>) -> Self {
+    /// A comma-separated table with these targets.
+    pub fn new<S: Into<String>>(path: impl Into<PathBuf>, targets: impl IntoIterator<Item = S>) -> Self {
         Self {
             path: path.into(),
             test: None,
-            target: target.into(),
+            targets: targets.into_iter().map(Into::into).collect(),
             task: None,
             ignore: Vec::new(),
             categorical: Vec::new(),
-            delimiter: b',',
+            delimiter: ',',
         }
     }
 
@@ -51,9 +52,10 @@ impl CsvSource {
         let table = Table::read(&self.path, self.delimiter)?;
         let columns = self.fit(&table)?;
         let part = |table: &Table, encoded: Encoded| -> Result<Dataset> {
-            let targets = encoded.targets.ok_or_else(|| table.no_column(&self.target))?;
+            let missing = || table.no_column(columns.targets.missing(table));
+            let targets = encoded.targets.ok_or_else(missing)?;
             let data = Dataset::new(&table.place, encoded.x, targets)?.with_feature_names(columns.feature_names())?;
-            match &columns.target.classes {
+            match &columns.targets.classes {
                 Some(classes) => data.with_class_names(classes.clone()),
                 None => Ok(data),
             }
@@ -70,18 +72,13 @@ impl CsvSource {
 
     /// Which columns there are, of what kind, with which categories.
     fn fit(&self, table: &Table) -> Result<Columns> {
-        for name in [&self.target].into_iter().chain(&self.ignore).chain(&self.categorical) {
+        for name in self.targets.iter().chain(&self.ignore).chain(&self.categorical) {
             table.column(name).ok_or_else(|| table.no_column(name))?;
         }
-        let target = table.column(&self.target).ok_or_else(|| table.no_column(&self.target))?;
-        let classification = match self.task {
-            Some(task) => task == Task::Classification,
-            None => self.infer(table, target)?,
-        };
-        let classes = if classification { Some(table.categories(target)?) } else { None };
+        let targets = self.fit_targets(table)?;
         let mut inputs = Vec::new();
-        for (at, name) in table.header.iter().enumerate().filter(|&(at, _)| at != target) {
-            if self.ignore.contains(name) {
+        for (at, name) in table.header.iter().enumerate() {
+            if targets.names.contains(name) || self.ignore.contains(name) {
                 continue;
             }
             let named = self.categorical.contains(name);
@@ -89,14 +86,36 @@ impl CsvSource {
             inputs.push(Column { name: name.clone(), categories });
         }
         if inputs.is_empty() {
-            return Err(Error::input(&table.place, "no column is left to predict from"));
+            let header = table.header.join(", ");
+            let message = format!("no column is left to predict from: the header names {header}");
+            return Err(Error::input(&table.place, message)
+                .help(format!("cells are separated by `{}`; `delimiter` can say otherwise", self.delimiter)));
         }
-        let target = TargetColumn { name: self.target.clone(), classes };
-        Ok(Columns { inputs, target, delimiter: char::from(self.delimiter) })
+        Ok(Columns { inputs, targets, delimiter: self.delimiter })
+    }
+
+    /// Which columns are predicted, and their classes if that is what they hold.
+    fn fit_targets(&self, table: &Table) -> Result<TargetColumns> {
+        let last = table.header.last().ok_or_else(|| Error::input(&table.place, "the file has no header"))?;
+        let names = if self.targets.is_empty() { vec![last.clone()] } else { self.targets.clone() };
+        let [name] = names.as_slice() else {
+            if self.task == Some(Task::Classification) {
+                let message = format!("classes come from one column, {} are named as targets", names.len());
+                return Err(Error::input(&table.place, message));
+            }
+            return Ok(TargetColumns { names, classes: None });
+        };
+        let at = table.column(name).ok_or_else(|| table.no_column(name))?;
+        let classification = match self.task {
+            Some(task) => task == Task::Classification,
+            None => Self::infer(table, at)?,
+        };
+        let classes = if classification { Some(table.categories(at)?) } else { None };
+        Ok(TargetColumns { names, classes })
     }
 
     /// Whether an undeclared target is classes.
-    fn infer(&self, table: &Table, target: usize) -> Result<bool> {
+    fn infer(table: &Table, target: usize) -> Result<bool> {
         let cells = || table.rows.iter().map(|row| row[target].parse::<f64>());
         if cells().any(|cell| cell.is_err()) {
             return Ok(true);
@@ -106,9 +125,9 @@ impl CsvSource {
         }
         Err(Error::input(
             &table.place,
-            format!("column `{}` holds whole numbers only: classes or values?", self.target),
+            format!("column `{}` holds whole numbers only: classes or values?", table.header[target]),
         )
-        .help("say which: set the task to classification or regression"))
+        .help("say which: set `task` to classification or regression"))
     }
 }
 
@@ -117,8 +136,8 @@ impl CsvSource {
 pub struct Columns {
     /// The columns that features come from, in the order of the features.
     pub inputs: Vec<Column>,
-    /// The column that is predicted.
-    pub target: TargetColumn,
+    /// The columns that are predicted.
+    pub targets: TargetColumns,
     /// What separates cells.
     pub delimiter: char,
 }
@@ -133,14 +152,21 @@ pub struct Column {
     pub categories: Option<Vec<String>>,
 }
 
-/// The column that is predicted.
+/// The columns that are predicted: one of classes, or one or more of values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetColumn {
-    /// Its name in the header.
-    pub name: String,
+pub struct TargetColumns {
+    /// Their names in the header, in the order of the outputs.
+    pub names: Vec<String>,
     /// The classes, sorted (as numbers if all are), for classification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+}
+
+impl TargetColumns {
+    /// The first of them that a table lacks.
+    fn missing(&self, table: &Table) -> &str {
+        self.names.iter().find(|name| table.column(name).is_none()).map_or("", String::as_str)
+    }
 }
 
 /// Rows of a table as numbers.
@@ -162,15 +188,13 @@ impl Columns {
         self.inputs.iter().flat_map(names).collect()
     }
 
-    /// Reads new rows. Columns are found by their name; others than those of the training data are not looked at, and the
-    /// target may be absent.
+    /// Reads new rows. Columns are found by their name; others than those of the training data are not looked at, and
+    /// targets may be absent.
     ///
     /// # Errors
     /// As [`CsvSource::load`].
     pub fn read(&self, path: &Path) -> Result<Encoded> {
-        let delimiter = u8::try_from(self.delimiter)
-            .map_err(|_| Error::input(path.display(), format!("`{}` cannot separate cells", self.delimiter)))?;
-        self.encode(&Table::read(path, delimiter)?)
+        self.encode(&Table::read(path, self.delimiter)?)
     }
 
     fn encode(&self, table: &Table) -> Result<Encoded> {
@@ -190,19 +214,22 @@ impl Columns {
             }
         }
         let x = Array2::from_shape_vec((table.rows.len(), features), x).expect("each row made all features");
-        let targets = match (table.column(&self.target.name), &self.target.classes) {
-            (None, _) => None,
-            (Some(at), None) => {
-                let values = (0..table.rows.len()).map(|row| table.number(row, at)).collect::<Result<_>>()?;
-                Some(Targets::Values { values, width: 1 })
-            }
-            (Some(at), Some(classes)) => {
-                let label = |row| table.category(row, at, classes).map(|label| label as u32);
-                let labels = (0..table.rows.len()).map(label).collect::<Result<_>>()?;
-                Some(Targets::Classes { labels, classes: classes.len() })
-            }
+        Ok(Encoded { x, targets: self.encode_targets(table)? })
+    }
+
+    /// The targets; none where the table lacks a column of them.
+    fn encode_targets(&self, table: &Table) -> Result<Option<Targets>> {
+        let columns = self.targets.names.iter().map(|name| table.column(name)).collect::<Option<Vec<_>>>();
+        let Some(columns) = columns else { return Ok(None) };
+        let rows = 0..table.rows.len();
+        let Some(classes) = &self.targets.classes else {
+            let cells = rows.flat_map(|row| columns.iter().map(move |&at| (row, at)));
+            let values = cells.map(|(row, at)| table.number(row, at)).collect::<Result<_>>()?;
+            return Ok(Some(Targets::Values { values, width: columns.len() }));
         };
-        Ok(Encoded { x, targets })
+        let label = |row| table.category(row, columns[0], classes).map(|label| label as u32);
+        let labels = rows.map(label).collect::<Result<_>>()?;
+        Ok(Some(Targets::Classes { labels, classes: classes.len() }))
     }
 }
 
@@ -216,8 +243,12 @@ struct Table {
 }
 
 impl Table {
-    fn read(path: &Path, delimiter: u8) -> Result<Self> {
+    fn read(path: &Path, delimiter: char) -> Result<Self> {
         let place = path.display().to_string();
+        let separator = u8::try_from(delimiter).ok().filter(u8::is_ascii);
+        let separator = separator.ok_or_else(|| {
+            Error::input(&place, format!("`{delimiter}` cannot separate cells: only a character of ASCII can"))
+        })?;
         let text = std::fs::read(path).map_err(|error| Error::input(&place, error))?;
         let line = |at: &Option<csv::Position>| at.as_ref().map_or(0, |at| line_of(&text, at));
         let fail = |error: csv::Error| match error.kind() {
@@ -227,7 +258,7 @@ impl Table {
             ErrorKind::Utf8 { pos, .. } => Error::input(&place, format!("line {} is not UTF-8 text", line(pos))),
             _ => Error::input(&place, &error),
         };
-        let mut reader = ReaderBuilder::new().delimiter(delimiter).trim(Trim::All).from_reader(&text[..]);
+        let mut reader = ReaderBuilder::new().delimiter(separator).trim(Trim::All).from_reader(&text[..]);
         let header: Vec<String> =
             reader.headers().map_err(fail)?.iter().map(|name| name.trim_start_matches('\u{feff}').into()).collect();
         let mut seen = BTreeSet::new();
@@ -274,7 +305,7 @@ impl Table {
         let cell = self.cell(row, column)?;
         let value: f64 = cell.parse().map_err(|_| {
             self.at(row, column, &format!("`{cell}` is not a number, but the column holds numbers"))
-                .help("mend the cell, or declare the column categorical")
+                .help("mend the cell, or name the column in `categorical`")
         })?;
         let value = value as f32;
         if !value.is_finite() {
@@ -329,12 +360,12 @@ mod tests {
     }
 
     fn source(path: &Path, target: &str) -> CsvSource {
-        CsvSource { ignore: vec!["id".into()], ..CsvSource::new(path, target) }
+        CsvSource { ignore: vec!["id".into()], ..CsvSource::new(path, [target]) }
     }
 
     fn error(text: &str, target: &str) -> String {
         let (_folder, path) = write(text);
-        CsvSource::new(&path, target).load().unwrap_err().to_string()
+        CsvSource::new(&path, [target]).load().unwrap_err().to_string()
     }
 
     #[test]
@@ -353,13 +384,40 @@ mod tests {
     #[test]
     fn classes_are_sorted_by_value_or_as_text() {
         let (_folder, path) = write("x,y\n1,10\n2,9\n3,10\n");
-        assert!(CsvSource::new(&path, "y").load().unwrap_err().to_string().contains("classes or values?"));
-        let declared = CsvSource { task: Some(Task::Classification), ..CsvSource::new(&path, "y") };
+        assert!(CsvSource::new(&path, ["y"]).load().unwrap_err().to_string().contains("classes or values?"));
+        let declared = CsvSource { task: Some(Task::Classification), ..CsvSource::new(&path, ["y"]) };
         let splits = declared.load().unwrap();
         assert_eq!(splits.train.class_names().unwrap(), ["9", "10"]);
         assert_eq!(splits.train.targets(), &Targets::Classes { labels: vec![1, 0, 1], classes: 2 });
         let (_folder, path) = write(HOUSES);
         assert_eq!(source(&path, "colour").load().unwrap().train.class_names().unwrap(), ["blue", "red"]);
+    }
+
+    #[test]
+    fn several_columns_are_values_and_the_last_is_the_target_if_none_is_named() {
+        let (folder, path) = write("a, b,c, y\n1,2,3,4.5\n5,6,7,8.5\n");
+        let splits = CsvSource::new(&path, ["y", "a"]).load().unwrap();
+        assert_eq!(splits.train.feature_names().unwrap(), ["b", "c"]);
+        assert_eq!(splits.train.targets(), &Targets::Values { values: vec![4.5, 1.0, 8.5, 5.0], width: 2 });
+        let columns = splits.preprocessing.columns.unwrap();
+        let new = folder.path().join("new.csv");
+        std::fs::write(&new, "c,b,a\n1,2,3\n").unwrap();
+        assert_eq!(columns.read(&new).unwrap().targets, None, "one of the two is not enough");
+        let task = Some(Task::Classification);
+        let error = CsvSource { task, ..CsvSource::new(&path, ["y", "a"]) }.load().unwrap_err().to_string();
+        assert!(error.contains("classes come from one column, 2 are named"), "{error}");
+        let last = CsvSource::new(&path, [""; 0]).load().unwrap();
+        assert_eq!(last.train.targets(), &Targets::Values { values: vec![4.5, 8.5], width: 1 });
+    }
+
+    #[test]
+    fn cells_can_be_separated_otherwise() {
+        let (_folder, path) = write("a;b;y\n1;2;x\n3;4;z\n");
+        let source = CsvSource { delimiter: ';', ..CsvSource::new(&path, ["y"]) };
+        assert_eq!(source.load().unwrap().train.row(1), [3.0, 4.0]);
+        let error = CsvSource { delimiter: ',', targets: vec![], ..source.clone() }.load().unwrap_err().to_string();
+        assert!(error.contains("the header names a;b;y\n  help: cells are separated by `,`"), "{error}");
+        assert!(CsvSource { delimiter: '→', ..source }.load().is_err());
     }
 
     #[test]

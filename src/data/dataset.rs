@@ -324,20 +324,16 @@ impl Dataset {
     /// Another number of weights than of classes, a weight that is negative or not finite, or targets that are values.
     pub fn row_weights(&self, class_weights: &[f64]) -> Result<Vec<f64>> {
         let Targets::Classes { labels, classes } = &self.targets else {
-            return Err(Error::input(&self.name, "class weights for targets that are values"));
+            return Err(Error::input("data.class_weights", "the targets are values, not classes"));
         };
         if class_weights.len() != *classes {
-            return Err(Error::input(
-                &self.name,
-                format!("{} class weights for {classes} classes", class_weights.len()),
-            ));
+            let message = format!("{} weights for {classes} classes", class_weights.len());
+            return Err(Error::input("data.class_weights", message));
         }
         if let Some(class) = class_weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
             let weight = class_weights[class];
-            return Err(Error::input(
-                &self.name,
-                format!("class {class} has weight {weight}, it must be finite and not negative"),
-            ));
+            let message = format!("class {class} has weight {weight}, it must be finite and not negative");
+            return Err(Error::input("data.class_weights", message));
         }
         Ok(labels.iter().map(|&label| class_weights[label as usize]).collect())
     }

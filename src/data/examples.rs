@@ -1,38 +1,46 @@
 //! New examples with their targets, to judge a model by.
 
 use super::idx::labelled;
+use super::labels::{Labels, count_classes};
+use super::preprocessing::Form;
 use super::{Dataset, Idx, IdxPair, NpyPair, NpySource, NpzSource, Preprocessing, TargetKind, Targets, Task};
 use crate::base::{Error, Result};
 use std::path::{Path, PathBuf};
 
 impl Preprocessing {
-    /// Reads new examples and prepares them as the training data was. A name that ends in `.csv` or `.tsv` is a table with
-    /// the columns of the training data; `.npz` holds arrays `x` and `y`; `.npy` has its targets in a file beside it
-    /// ([`NpyPair::beside`]); a folder holds the IDX files of a test part, or else of a training part; anything else is an
-    /// IDX file of pictures, with its labels beside it.
+    /// Reads new examples and prepares them as the training data was. A table has the columns of the training data; an npz
+    /// file holds arrays `x` and `y`, or what the targets were called in the training data; an npy file has its targets in
+    /// a file beside it ([`NpyPair::beside`]); a folder holds the IDX files of a test part, or else of a training part; an
+    /// IDX file of pictures has its labels beside it. How they are told apart says [`Preprocessing::read_inputs`].
     ///
     /// # Errors
     /// A file is missing or malformed, has no targets, or does not fit the model.
     pub fn read_examples(&self, path: &Path) -> Result<Dataset> {
         let name = path.display().to_string();
-        let extension = path.extension().and_then(|end| end.to_str()).unwrap_or("").to_ascii_lowercase();
         let task = match self.targets {
             TargetKind::Classes(_) => Task::Classification,
             TargetKind::Values(_) => Task::Regression,
         };
-        let (raw, targets) = match extension.as_str() {
-            "csv" | "tsv" => return self.read_table(path),
-            "npz" => parts(NpzSource { task: Some(task), ..NpzSource::new(path) }.load()?.train),
-            "npy" => {
+        let (raw, targets) = match self.form(path) {
+            Form::Table => return self.read_table(path),
+            Form::Npz => {
+                let source = NpzSource { task: Some(task), ..NpzSource::new(path) };
+                let y = self.target_array.clone().unwrap_or_else(|| source.y.clone());
+                parts(NpzSource { y, ..source }.load()?.train)
+            }
+            Form::Npy => {
                 let pair = NpyPair::beside(path);
                 parts(NpySource { task: Some(task), ..NpySource::new(pair.x, pair.y) }.load()?.train)
             }
-            _ => {
+            Form::Idx => {
                 let pair = idx_pair(path)?;
                 let TargetKind::Classes(classes) = self.targets else {
                     return Err(Error::input(name, "IDX files hold classes, the model predicts values"));
                 };
-                parts(labelled(&name, &Idx::read(&pair.images)?, &Idx::read(&pair.labels)?, 1.0, classes)?)
+                let (images, labels) = (Idx::read(&pair.images)?, Idx::read(&pair.labels)?);
+                let place = pair.labels.display().to_string();
+                count_classes(&[Labels { labels: labels.to_labels(&place)?, place }], Some(classes))?;
+                parts(labelled(&name, &images, &labels, 1.0, classes)?)
             }
         };
         let x = self.apply(raw).map_err(|error| error.within(&name))?;
@@ -41,13 +49,14 @@ impl Preprocessing {
 
     fn read_table(&self, path: &Path) -> Result<Dataset> {
         let name = path.display().to_string();
-        let columns = self.columns.as_ref().ok_or_else(|| {
-            Error::input(&name, format!("the model was trained on {}, not on a table", self.source))
-                .help("give the examples as .npy or IDX")
-        })?;
-        let encoded = columns.read(path)?;
+        let (columns, encoded) = self.read_columns(path)?;
         let targets = encoded.targets.ok_or_else(|| {
-            Error::input(&name, format!("there is no column `{}`, which holds the targets", columns.target.name))
+            let names = &columns.targets.names;
+            let message = match names.as_slice() {
+                [name] => format!("there is no column `{name}`, which holds the targets"),
+                _ => format!("not all columns with targets are there: {}", names.join(", ")),
+            };
+            Error::input(&name, message)
         })?;
         let x = self.apply(encoded.x).map_err(|error| error.within(&name))?;
         self.named(Dataset::new(&name, x, targets)?)

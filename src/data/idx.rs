@@ -3,6 +3,7 @@
 //! A file is two zero bytes, a byte for the element type, a byte for the number of axes, the extent of each axis as a
 //! big-endian u32, and the elements, row-major and big-endian.
 
+use super::labels::{Labels, count_classes};
 use super::{BytesDataset, Dataset, Splits, Targets};
 use crate::base::{Error, Result};
 use flate2::read::MultiGzDecoder;
@@ -150,11 +151,6 @@ fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T>
     words.iter().map(|&word| read(word)).collect()
 }
 
-/// How many classes these labels need: one more than the largest.
-pub(super) fn classes_of(labels: &[u32]) -> usize {
-    labels.iter().max().map_or(0, |&label| label as usize + 1)
-}
-
 /// A data set of pictures and labels.
 pub(super) fn labelled(name: &str, images: &Idx, labels: &Idx, divisor: f32, classes: usize) -> Result<Dataset> {
     let labels = labels.to_labels(name)?;
@@ -233,12 +229,14 @@ pub struct IdxSource {
     pub files: IdxFiles,
     /// Pixels are divided by it: 255 brings bytes to [0, 1], 1 leaves them.
     pub divisor: f32,
+    /// How many classes there are; as many as the labels need if unsaid.
+    pub classes: Option<usize>,
 }
 
 impl IdxSource {
     /// A folder with files of MNIST's names, pixels divided by 255.
     pub fn folder(path: impl Into<PathBuf>) -> Self {
-        Self { files: IdxFiles::Folder(path.into()), divisor: 255.0 }
+        Self { files: IdxFiles::Folder(path.into()), divisor: 255.0, classes: None }
     }
 
     fn pairs(&self) -> Result<(IdxPair, Option<IdxPair>)> {
@@ -257,7 +255,7 @@ impl IdxSource {
                 folder.display(),
                 "there is no train-images-idx3-ubyte[.gz] and no train-labels-idx1-ubyte[.gz]",
             )
-            .help("name the folder that holds the IDX files, or the files themselves")
+            .help("name the folder that holds the IDX files")
         })?;
         let test = match IdxPair::find(folder, "t10k")? {
             Some(pair) => Some(pair),
@@ -269,12 +267,12 @@ impl IdxSource {
     /// Reads the data as f32.
     ///
     /// # Errors
-    /// A file is missing or malformed, or pictures and labels differ in number.
+    /// A file is missing or malformed, pictures and labels differ in number, or a label is beyond the classes there are.
     pub fn load(&self) -> Result<Splits> {
         let (train, test) = self.pairs()?;
         let (images, labels) = train.read()?;
         let test_files = test.as_ref().map(IdxPair::read).transpose()?;
-        let classes = classes(&labels, test_files.as_ref())?;
+        let classes = self.classes([Some((&train, &labels)), labels_of(&test, &test_files)])?;
         let test = match (&test, &test_files) {
             (Some(pair), Some((images, labels))) => {
                 Some(labelled(&pair.name(), images, labels, self.divisor, classes)?)
@@ -293,7 +291,7 @@ impl IdxSource {
         let (train, test) = self.pairs()?;
         let (images, labels) = train.read()?;
         let test_files = test.as_ref().map(IdxPair::read).transpose()?;
-        let classes = classes(&labels, test_files.as_ref())?;
+        let classes = self.classes([Some((&train, &labels)), labels_of(&test, &test_files)])?;
         let part = |pair: &IdxPair, images: Idx, labels: &Idx| {
             let labels = labels.to_labels(pair.labels.display())?;
             check_counts(&pair.name(), images.rows(), labels.len())?;
@@ -312,12 +310,20 @@ impl IdxSource {
         };
         Ok((part(&train, images, &labels)?, test))
     }
+
+    /// How many classes the parts have together.
+    fn classes(&self, parts: [Option<(&IdxPair, &Idx)>; 2]) -> Result<usize> {
+        let read = |(pair, labels): (&IdxPair, &Idx)| {
+            let place = pair.labels.display().to_string();
+            Ok(Labels { labels: labels.to_labels(&place)?, place })
+        };
+        count_classes(&parts.into_iter().flatten().map(read).collect::<Result<Vec<_>>>()?, self.classes)
+    }
 }
 
-fn classes(train_labels: &Idx, test: Option<&(Idx, Idx)>) -> Result<usize> {
-    let train = classes_of(&train_labels.to_labels("training labels")?);
-    let test = test.map(|(_, labels)| labels.to_labels("test labels")).transpose()?;
-    Ok(train.max(classes_of(&test.unwrap_or_default())))
+/// The file of the labels of a part, and what it holds.
+fn labels_of<'a>(pair: &'a Option<IdxPair>, files: &'a Option<(Idx, Idx)>) -> Option<(&'a IdxPair, &'a Idx)> {
+    pair.as_ref().zip(files.as_ref().map(|(_, labels)| labels))
 }
 
 #[cfg(test)]
@@ -401,6 +407,12 @@ mod tests {
         assert_eq!(splits.train.values(), [0.0, 0.2, 0.4, 1.0]);
         assert_eq!((splits.train.sample_shape(), splits.train.target_width()), (&[1, 2][..], 5));
         assert_eq!(splits.test.unwrap().len(), 1);
+        let stated = |classes| IdxSource { classes: Some(classes), ..source.clone() }.load();
+        assert_eq!(stated(7).unwrap().train.target_width(), 7);
+        let error = stated(3).unwrap_err().to_string();
+        assert!(error.contains("test-labels-idx1-ubyte: row 0 (from 0): label 4, expected 0 to 2"), "{error}");
+        write("train-labels.idx1-ubyte", &file(8, &[2, 1], &[0, 1]));
+        assert!(source.load().unwrap_err().to_string().contains("train-labels.idx1-ubyte: labels have one axis"));
     }
 
     /// Sums computed with numpy from the same files.

@@ -13,6 +13,7 @@ mod digits;
 mod examples;
 mod fingerprint;
 mod idx;
+mod labels;
 mod linear;
 mod loader;
 mod npy;
@@ -25,7 +26,7 @@ mod synthetic;
 
 pub use batch::{Batching, MicroBatch, Reduction, Schedule};
 pub use bytes::BytesDataset;
-pub use csv::{Column, Columns, CsvSource, Encoded, TargetColumn};
+pub use csv::{Column, Columns, CsvSource, Encoded, TargetColumns};
 pub use dataset::{Dataset, Targets, Task};
 pub use digits::digits;
 pub use idx::{Elements, Idx, IdxFiles, IdxPair, IdxSource};

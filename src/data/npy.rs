@@ -1,6 +1,7 @@
 //! Numpy arrays: `.npy` files, or one `.npz` with named arrays.
 
-use super::{Dataset, Splits, Targets, Task, idx::classes_of};
+use super::labels::{Labels, count_classes};
+use super::{Dataset, Splits, Targets, Task};
 use crate::base::{Error, Result};
 use ndarray::{Array2, ArrayD, IxDyn, ShapeBuilder};
 use npyz::npz::NpzArchive;
@@ -28,6 +29,8 @@ pub struct NpySource {
     pub test: Option<NpyPair>,
     /// What the targets are; if unsaid, whole numbers are classes and floats values.
     pub task: Option<Task>,
+    /// How many classes there are, if the targets are classes; as many as the labels need if unsaid.
+    pub classes: Option<usize>,
     /// Features are divided by it.
     pub divisor: f32,
 }
@@ -45,8 +48,12 @@ pub struct NpzSource {
     pub x_test: String,
     /// The name of the test targets.
     pub y_test: String,
+    /// A file whose training arrays are the test part, instead of the test arrays of this one.
+    pub test: Option<PathBuf>,
     /// What the targets are; if unsaid, whole numbers are classes and floats values.
     pub task: Option<Task>,
+    /// How many classes there are, if the targets are classes; as many as the labels need if unsaid.
+    pub classes: Option<usize>,
     /// Features are divided by it.
     pub divisor: f32,
 }
@@ -55,7 +62,7 @@ impl NpzSource {
     /// A file with the arrays `x`, `y` and perhaps `x_test`, `y_test`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let [x, y, x_test, y_test] = ["x", "y", "x_test", "y_test"].map(String::from);
-        Self { path: path.into(), x, y, x_test, y_test, task: None, divisor: 1.0 }
+        Self { path: path.into(), x, y, x_test, y_test, test: None, task: None, classes: None, divisor: 1.0 }
     }
 
     /// Reads the arrays.
@@ -63,23 +70,50 @@ impl NpzSource {
     /// # Errors
     /// The file or an array is missing or malformed, of elements that are no real numbers, or targets do not fit.
     pub fn load(&self) -> Result<Splits> {
-        let place = self.path.display();
-        let file = File::open(&self.path).map_err(|error| Error::input(&place, error))?;
-        let mut archive = NpzArchive::new(BufReader::new(file)).map_err(|error| Error::input(&place, error))?;
-        let names: Vec<String> = archive.array_names().map(String::from).collect();
-        let mut array = |name: &str| -> Result<Numbers> {
-            let place = format!("{place}: {name}");
-            match archive.by_name(name).map_err(|error| Error::input(&place, error))? {
-                Some(file) => Numbers::read(file, &place),
-                None => {
-                    Err(Error::input(&place, "there is no such array").help(format!("there are: {}", names.join(", "))))
-                }
+        let mut archive = Archive::open(&self.path)?;
+        let train = archive.pair(&self.x, &self.y)?;
+        let test = match &self.test {
+            Some(path) => Some(Archive::open(path)?.pair(&self.x, &self.y)?),
+            None if archive.names.contains(&self.x_test) || archive.names.contains(&self.y_test) => {
+                Some(archive.pair(&self.x_test, &self.y_test)?)
             }
+            None => None,
         };
-        let train = (array(&self.x)?, array(&self.y)?);
-        let has_test = names.contains(&self.x_test) || names.contains(&self.y_test);
-        let test = if has_test { Some((array(&self.x_test)?, array(&self.y_test)?)) } else { None };
-        assemble("npz", train, test, self.task, self.divisor)
+        let mut splits = assemble("npz", train, test, self.task, self.classes, self.divisor)?;
+        splits.preprocessing.target_array = Some(self.y.clone());
+        Ok(splits)
+    }
+}
+
+/// An npz file.
+struct Archive {
+    place: String,
+    archive: NpzArchive<BufReader<File>>,
+    names: Vec<String>,
+}
+
+impl Archive {
+    fn open(path: &Path) -> Result<Self> {
+        let place = path.display().to_string();
+        let file = File::open(path).map_err(|error| Error::input(&place, error))?;
+        let archive = NpzArchive::new(BufReader::new(file)).map_err(|error| Error::input(&place, error))?;
+        let names = archive.array_names().map(String::from).collect();
+        Ok(Self { place, archive, names })
+    }
+
+    fn array(&mut self, name: &str) -> Result<Numbers> {
+        let place = format!("{}: {name}", self.place);
+        match self.archive.by_name(name).map_err(|error| Error::input(&place, error))? {
+            Some(file) => Numbers::read(file, &place),
+            None => {
+                let there = format!("there are: {}", self.names.join(", "));
+                Err(Error::input(&place, "there is no such array").help(there))
+            }
+        }
+    }
+
+    fn pair(&mut self, x: &str, y: &str) -> Result<(Numbers, Numbers)> {
+        Ok((self.array(x)?, self.array(y)?))
     }
 }
 
@@ -99,7 +133,7 @@ impl NpyPair {
 impl NpySource {
     /// Two files, of the features and of the targets.
     pub fn new(x: impl Into<PathBuf>, y: impl Into<PathBuf>) -> Self {
-        Self { train: NpyPair { x: x.into(), y: y.into() }, test: None, task: None, divisor: 1.0 }
+        Self { train: NpyPair { x: x.into(), y: y.into() }, test: None, task: None, classes: None, divisor: 1.0 }
     }
 
     /// Reads the arrays.
@@ -109,13 +143,18 @@ impl NpySource {
     pub fn load(&self) -> Result<Splits> {
         let read = |pair: &NpyPair| Ok((Numbers::open(&pair.x)?, Numbers::open(&pair.y)?));
         let test = self.test.as_ref().map(read).transpose()?;
-        assemble("npy", read(&self.train)?, test, self.task, self.divisor)
+        assemble("npy", read(&self.train)?, test, self.task, self.classes, self.divisor)
     }
 }
 
 /// Reads an array as rows of features; also gives the shape of one row.
 pub(super) fn read_rows(path: &Path) -> Result<(Array2<f32>, Vec<usize>)> {
     Numbers::open(path)?.into_rows(1.0)
+}
+
+/// Reads the features of an npz file: its array `x`.
+pub(super) fn read_npz_rows(path: &Path) -> Result<Array2<f32>> {
+    Ok(Archive::open(path)?.array(&NpzSource::new(path).x)?.into_rows(1.0)?.0)
 }
 
 /// An array as it was in the file, in row-major order.
@@ -201,7 +240,7 @@ impl Numbers {
         !matches!(self.values, Values::Floats(_))
     }
 
-    fn into_labels(self) -> Result<Vec<u32>> {
+    fn into_labels(self) -> Result<Labels> {
         let Self { place, shape, values } = self;
         if shape[1..].iter().any(|&extent| extent != 1) {
             return Err(Error::input(place, format!("labels are one a row, this array has the shape {shape:?}")));
@@ -209,9 +248,9 @@ impl Numbers {
         let whole = |row: usize, value: i64| {
             u32::try_from(value).map_err(|_| Error::input(&place, format!("row {row} (from 0): {value} is no label")))
         };
-        match values {
-            Values::Bytes(v) => Ok(v.into_iter().map(u32::from).collect()),
-            Values::Whole(v) => v.into_iter().enumerate().map(|(row, v)| whole(row, v)).collect(),
+        let labels = match values {
+            Values::Bytes(v) => v.into_iter().map(u32::from).collect(),
+            Values::Whole(v) => v.into_iter().enumerate().map(|(row, v)| whole(row, v)).collect::<Result<_>>()?,
             Values::Floats(v) => v
                 .into_iter()
                 .enumerate()
@@ -219,8 +258,9 @@ impl Numbers {
                     0.0 => whole(row, v as i64),
                     _ => Err(Error::input(&place, format!("row {row} (from 0): {v} is no label"))),
                 })
-                .collect(),
-        }
+                .collect::<Result<_>>()?,
+        };
+        Ok(Labels { labels, place })
     }
 
     fn into_values(mut self) -> Result<Targets> {
@@ -263,35 +303,29 @@ fn assemble(
     train: (Numbers, Numbers),
     test: Option<(Numbers, Numbers)>,
     task: Option<Task>,
+    classes: Option<usize>,
     divisor: f32,
 ) -> Result<Splits> {
     if !(divisor.is_finite() && divisor != 0.0) {
         return Err(Error::input("divisor", format!("{divisor} divides nothing: it must be finite and not 0")));
     }
     let classification = task.map_or(train.1.is_whole(), |task| task == Task::Classification);
-    let targets = |y: Numbers| -> Result<Targets> {
-        if !classification {
-            return y.into_values();
-        }
-        let labels = y.into_labels()?;
-        Ok(Targets::Classes { classes: classes_of(&labels), labels })
+    let (features, targets): (Vec<_>, Vec<_>) = std::iter::once(train).chain(test).unzip();
+    let targets: Vec<Targets> = if classification {
+        let parts = targets.into_iter().map(Numbers::into_labels).collect::<Result<Vec<_>>>()?;
+        // A class that one part lacks is a class of both.
+        let classes = count_classes(&parts, classes)?;
+        parts.into_iter().map(|part| Targets::Classes { labels: part.labels, classes }).collect()
+    } else {
+        targets.into_iter().map(Numbers::into_values).collect::<Result<_>>()?
     };
-    let mut train_targets = targets(train.1)?;
-    let mut test = test.map(|(x, y)| Ok::<_, Error>((x, targets(y)?))).transpose()?;
-    // A class that one part lacks is a class of both.
-    if let (Targets::Classes { classes: a, .. }, Some((_, Targets::Classes { classes: b, .. }))) =
-        (&mut train_targets, &mut test)
-    {
-        *a = (*a).max(*b);
-        *b = *a;
-    }
-    let part = |x: Numbers, targets: Targets| -> Result<Dataset> {
+    let mut parts = features.into_iter().zip(targets).map(|(x, targets)| {
         let place = x.place.clone();
         let (x, sample) = x.into_rows(divisor)?;
         Dataset::new(place, x, targets)?.with_sample_shape(&sample)
-    };
-    let test = test.map(|(x, targets)| part(x, targets)).transpose()?;
-    Ok(Splits::new(name, part(train.0, train_targets)?, test)?.with_divisor(divisor))
+    });
+    let train = parts.next().expect("the training part is the first")?;
+    Ok(Splits::new(name, train, parts.next().transpose()?)?.with_divisor(divisor))
 }
 
 #[cfg(test)]
@@ -327,6 +361,13 @@ mod tests {
         assert_eq!(splits.train.row(1)[..3], [6.0, 6.5, 7.0]);
         assert_eq!(splits.train.sample_shape(), [3, 4]);
         assert_eq!(splits.test.unwrap().targets(), &Targets::Classes { labels: vec![4], classes: 5 });
+        let other =
+            NpzSource { test: Some(fixture("parts.npz")), ..NpzSource::new(fixture("parts.npz")) }.load().unwrap();
+        assert_eq!(other.test.unwrap().targets(), &Targets::Classes { labels: vec![0, 2], classes: 3 });
+        let stated = |classes| NpzSource { classes: Some(classes), ..NpzSource::new(fixture("parts.npz")) }.load();
+        assert_eq!(stated(9).unwrap().train.target_width(), 9);
+        let error = stated(2).unwrap_err().to_string();
+        assert!(error.contains("parts.npz: y: row 1 (from 0): label 2, expected 0 to 1"), "{error}");
         let missing = NpzSource { y: "labels".into(), ..NpzSource::new(fixture("parts.npz")) }.load().unwrap_err();
         assert!(missing.to_string().contains("labels: there is no such array\n  help: there are: "), "{missing}");
     }

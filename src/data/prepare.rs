@@ -45,11 +45,9 @@ pub fn split_rows(rows: usize, validation: f64, test: f64, seed: u64) -> Result<
     let count = |fraction: f64| if fraction > 0.0 { ((rows as f64 * fraction).round() as usize).max(1) } else { 0 };
     let (validation, test) = (count(validation), count(test));
     if validation + test >= rows {
-        return Err(Error::input(
-            "validation",
-            format!("holding out {validation} + {test} of {rows} rows leaves none to train on"),
-        )
-        .help("make the fractions smaller"));
+        let message =
+            format!("holding out {validation} to validate and {test} to test of {rows} rows leaves none to train on");
+        return Err(Error::input("data.split", message).help("make data.split or data.test_split smaller"));
     }
     let mut order = permutation(rows, &mut Stream::new(seed, StreamId::Split));
     let mut train = order.split_off(validation + test);

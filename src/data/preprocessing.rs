@@ -1,6 +1,6 @@
 //! What was done to the training data, kept with a trained model, to be done to new data.
 
-use super::{Columns, Dataset, Idx, Standardizer, TargetKind, npy};
+use super::{Columns, Dataset, Encoded, Idx, Standardizer, TargetKind, npy};
 use crate::base::{Error, Result, is_finite_f32};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -20,12 +20,23 @@ pub struct Preprocessing {
     /// The name of each class, where there are names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class_names: Option<Vec<String>>,
+    /// The array of the targets, where the data was an npz file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_array: Option<String>,
     /// The columns of a table and their categories.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Columns>,
     /// What each feature is scaled by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standardizer: Option<Standardizer>,
+}
+
+/// What a file of new data is.
+pub(super) enum Form {
+    Table,
+    Npy,
+    Npz,
+    Idx,
 }
 
 impl Preprocessing {
@@ -37,6 +48,7 @@ impl Preprocessing {
             targets: train.targets().kind(),
             divisor: 1.0,
             class_names: train.class_names().map(<[String]>::to_vec),
+            target_array: None,
             columns: None,
             standardizer: None,
         }
@@ -47,26 +59,42 @@ impl Preprocessing {
         self.sample_shape.iter().product()
     }
 
-    /// Reads new inputs and prepares them as the training data was: `[rows, features]`. A name that ends in `.csv` or
-    /// `.tsv` is read as a table with the columns of the training data, whose target may be absent; `.npy` as a numpy array
-    /// with a row an example; anything else as IDX.
+    /// What a file is, by the end of its name: `.csv` and `.tsv` are tables, `.npy` and `.npz` numpy arrays. Anything else
+    /// is a table if the training data was one, and IDX if not.
+    pub(super) fn form(&self, path: &Path) -> Form {
+        match path.extension().and_then(|end| end.to_str()).unwrap_or("").to_ascii_lowercase().as_str() {
+            "csv" | "tsv" => Form::Table,
+            "npy" => Form::Npy,
+            "npz" => Form::Npz,
+            _ if self.columns.is_some() && !path.is_dir() => Form::Table,
+            _ => Form::Idx,
+        }
+    }
+
+    /// Reads new inputs and prepares them as the training data was: `[rows, features]`. A table has the columns of the
+    /// training data, whose targets may be absent; a numpy array has a row an example, and is called `x` in an npz file. A
+    /// name that ends in `.csv`, `.tsv`, `.npy` or `.npz` says which; any other is a table if the training data was one, else
+    /// IDX.
     ///
     /// # Errors
     /// The file is missing or malformed, has other features, or an unknown category.
     pub fn read_inputs(&self, path: &Path) -> Result<Array2<f32>> {
-        let extension = path.extension().and_then(|end| end.to_str()).unwrap_or("").to_ascii_lowercase();
-        let raw = match extension.as_str() {
-            "csv" | "tsv" => {
-                let columns = self.columns.as_ref().ok_or_else(|| {
-                    Error::input(path.display(), format!("the model was trained on {}, not on a table", self.source))
-                        .help("give the inputs as .npy or IDX")
-                })?;
-                columns.read(path)?.x
-            }
-            "npy" => npy::read_rows(path)?.0,
-            _ => Idx::read(path)?.to_rows(1.0),
+        let raw = match self.form(path) {
+            Form::Table => self.read_columns(path)?.1.x,
+            Form::Npy => npy::read_rows(path)?.0,
+            Form::Npz => npy::read_npz_rows(path)?,
+            Form::Idx => Idx::read(path)?.to_rows(1.0),
         };
         self.apply(raw).map_err(|error| error.within(path.display()))
+    }
+
+    /// A table that has the columns of the training data, and these columns.
+    pub(super) fn read_columns(&self, path: &Path) -> Result<(&Columns, Encoded)> {
+        let columns = self.columns.as_ref().ok_or_else(|| {
+            Error::input(path.display(), format!("the model was trained on {}, not on a table", self.source))
+                .help("give the examples as .npy, .npz or IDX")
+        })?;
+        Ok((columns, columns.read(path)?))
     }
 
     /// Prepares raw inputs, `[rows, features]`, as the training data was: divided and scaled. (The rows of a table come
@@ -132,7 +160,7 @@ mod tests {
             labels: digits_file(&format!("{part}-labels-idx1-ubyte.gz")),
         };
         let files = IdxFiles::Files { train: pair("train"), test: Some(pair("test")) };
-        let source = IdxSource { files, divisor: 16.0 };
+        let source = IdxSource { files, divisor: 16.0, classes: None };
         let (train, test) = source.load_bytes().unwrap();
         let floats = digits().unwrap();
         assert_eq!(

@@ -77,7 +77,7 @@ pub struct Counters {
     pub bind_groups: u64,
     /// Pipelines created.
     pub pipelines: u64,
-    /// How often the host waited for a reading while the device had no further submission to work on.
+    /// How often the host waited for the device while that had no further submission to work on.
     pub stalls: u64,
 }
 

@@ -66,7 +66,7 @@ pub struct Param {
 impl Description {
     pub(super) fn new(model: &config::Model, sample_shape: &[usize]) -> Result<Self> {
         if model.layers.is_empty() {
-            return Err(Error::input("layers", "at least one layer is needed, found none"));
+            return Err(Error::input("model.layers", "at least one layer is needed, found none"));
         }
         let input = sample_shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
         let input = input.filter(|&input| input > 0 && u32::try_from(input).is_ok()).ok_or_else(|| {
@@ -76,11 +76,11 @@ impl Description {
         })?;
         let mut description = Self { input, layers: Vec::new(), params: Vec::new(), output: input };
         for (index, layer) in model.layers.iter().enumerate() {
-            let place = format!("layers[{index}] ({})", layer.word());
+            let place = format!("model.layers[{index}] ({})", layer.word());
             description.push(model, layer).map_err(|error| error.within(&place))?;
         }
         if description.params.is_empty() {
-            let error = Error::input("layers", "no layer has parameters, so there is nothing to train");
+            let error = Error::input("model.layers", "no layer has parameters, so there is nothing to train");
             return Err(error.help("add a linear layer: { kind = \"linear\", out = 10 }"));
         }
         Ok(description)

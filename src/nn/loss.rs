@@ -101,8 +101,12 @@ impl LossSpec {
                 Err(error.help("let the last linear layer have out = 2, or use loss.kind = \"bce\""))
             }
             TargetSpec::Classes(width) | TargetSpec::Values(width) if width != outputs => {
-                let unit =
-                    if matches!(targets, TargetSpec::Classes(_)) { "classes" } else { "target numbers an example" };
+                let unit = match targets {
+                    TargetSpec::Classes(1) => "class",
+                    TargetSpec::Classes(_) => "classes",
+                    TargetSpec::Values(1) => "target number an example",
+                    TargetSpec::Values(_) => "target numbers an example",
+                };
                 let error = Error::input("model.layers", format!("the model has {outputs} outputs for {width} {unit}"));
                 Err(error.help(format!("let the last linear layer have out = {width}")))
             }

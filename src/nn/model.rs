@@ -52,7 +52,7 @@ impl Model {
     ///
     /// # Errors
     /// A layer cannot take what comes in, or one of its numbers is out of range: the error names the layer, as
-    /// `layers[2] (linear)`.
+    /// `model.layers[2] (linear)`.
     pub fn describe(&self, sample_shape: &[usize]) -> Result<Description> {
         Description::new(&self.settings, sample_shape)
     }

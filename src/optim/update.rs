@@ -15,8 +15,8 @@ pub fn rule(optimizer: &Optimizer) -> (Rule, f64) {
         Optimizer::Momentum { momentum, dampening, .. } => Rule::Momentum { momentum, dampening, nesterov: false },
         Optimizer::Nesterov { momentum, .. } => Rule::Momentum { momentum, dampening: 0.0, nesterov: true },
         Optimizer::Adagrad { lr_decay, eps, .. } => Rule::Adagrad { lr_decay, epsilon: eps },
-        Optimizer::Rmsprop { alpha, centered, eps, .. } => {
-            Rule::RmsProp { alpha, epsilon: eps, momentum: 0.0, centered }
+        Optimizer::Rmsprop { alpha, momentum, centered, eps, .. } => {
+            Rule::RmsProp { alpha, epsilon: eps, momentum, centered }
         }
         Optimizer::Adam { betas, eps, .. } => Rule::Adam { betas, epsilon: eps, decoupled: false },
         Optimizer::Adamw { betas, eps, .. } => Rule::Adam { betas, epsilon: eps, decoupled: true },

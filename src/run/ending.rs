@@ -71,6 +71,7 @@ impl Run<'_> {
                 value: Some(best.loss),
                 step: best.step,
                 epoch: best.epoch,
+                kept: best.params.is_some(),
             }),
             steps: trainer.next_step(),
             epochs: last.epoch,

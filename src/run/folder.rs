@@ -72,6 +72,8 @@ impl RunFolder {
         }
         let message = if path.is_dir() {
             format!("is not the folder of a run: it has no {ENVIRONMENT_FILE}")
+        } else if path.exists() {
+            "is a file, not the folder of a run".to_string()
         } else {
             "there is no such folder".to_string()
         };
@@ -171,7 +173,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     };
     write().map_err(|e| {
         let _ = fs::remove_file(&temporary);
-        Error::failure(path.display(), format!("could not be written: {e}"))
+        refused(path, "could not be written", &e)
     })
 }
 
@@ -180,7 +182,22 @@ fn is_run(path: &Path) -> bool {
 }
 
 fn not_made(path: &Path, e: &std::io::Error) -> Error {
-    Error::failure(path.display(), format!("the folder of the run could not be made: {e}"))
+    refused(path, "the folder of the run could not be made", e)
+}
+
+/// A place where nothing may or can be written is wrong input; a full or broken disk is a failure.
+fn refused(path: &Path, what: &str, e: &std::io::Error) -> Error {
+    let message = format!("{what}: {e}");
+    match e.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::AlreadyExists
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::InvalidFilename => Error::input(path.display(), message),
+        _ => Error::failure(path.display(), message),
+    }
 }
 
 /// The name with everything but letters, digits, `.`, `_` and `-` replaced: one folder on every system.
@@ -286,7 +303,7 @@ mod tests {
         // A folder in the way makes the rename fail.
         fs::create_dir_all(folder.file("b/summary.json/in the way")).unwrap();
         let error = folder.write_atomic("b/summary.json", b"new").unwrap_err();
-        assert!(error.place().ends_with("summary.json") && error.exit_code() == 1, "{error}");
+        assert!(error.place().ends_with("summary.json") && error.exit_code() == 2, "{error}");
         for (name, files) in [("a", 1), ("b", 1)] {
             assert_eq!(fs::read_dir(folder.file(name)).unwrap().count(), files, "no temporary file is left");
         }

@@ -8,21 +8,28 @@ use crate::data::{
 };
 use std::path::Path;
 
-/// Loads the data of a config.
+/// Loads the data of a config. Where labels are numbers in a file, there are as many classes as the model has outputs, if it
+/// has several: a label beyond them is an error.
 ///
 /// # Errors
 /// If a file is missing or malformed, or the parts do not fit: the error names the file, row and column.
 pub fn load(config: &Config) -> Result<Splits> {
     let data = &config.data;
     let seed = config.train.seed;
-    let splits = source(&data.source)?.load(seed)?;
+    let classes = config.model.outputs().filter(|&outputs| outputs > 1);
+    let splits = source(&data.source, classes)?.load(seed)?;
     let scaling = match data.standardize {
         config::Standardize::None => Scaling::None,
         config::Standardize::Center => Scaling::Center,
         config::Standardize::Standardize => Scaling::Standardize,
     };
     let test = if splits.test.is_some() { 0.0 } else { data.test_split };
-    splits.prepare(&Prepare { validation: data.split, test, scaling }, seed)
+    let splits = splits.prepare(&Prepare { validation: data.split, test, scaling }, seed)?;
+    if config.validate.patience.is_some() && splits.validation.is_none() {
+        let error = Error::input("validate.patience", "there is no validation part to have patience with");
+        return Err(error.help("set data.split, or leave validate.patience out"));
+    }
+    Ok(splits)
 }
 
 /// A quarter of the training examples again, to test: what synthetic sources draw.
@@ -30,24 +37,23 @@ fn test_examples(examples: usize) -> usize {
     examples.div_ceil(4)
 }
 
-fn source(source: &config::Source) -> Result<Source> {
+fn source(source: &config::Source, classes: Option<usize>) -> Result<Source> {
     use config::Source as S;
     Ok(match source {
         S::Digits => Source::Digits,
-        S::Idx { path } => Source::Idx(IdxSource::folder(path)),
-        S::Csv { path, test_path, target, ignore, task } => {
-            let target = match target {
-                Some(target) => target.clone(),
-                None => last_column(path)?,
-            };
-            Source::Csv(CsvSource {
-                test: test_path.clone(),
-                task: task_of(*task),
-                ignore: ignore.clone(),
-                ..CsvSource::new(path, target)
-            })
+        S::Idx { path } => Source::Idx(IdxSource { classes, ..IdxSource::folder(path) }),
+        S::Csv { path, test_path, target, ignore, categorical, delimiter, task } => Source::Csv(CsvSource {
+            path: path.clone(),
+            test: test_path.clone(),
+            targets: target.0.clone(),
+            task: task_of(*task),
+            ignore: ignore.clone(),
+            categorical: categorical.clone(),
+            delimiter: *delimiter,
+        }),
+        S::Npy { path, test_path, target, task } => {
+            npy(path, test_path.as_deref(), target.as_deref(), task_of(*task), classes)?
         }
-        S::Npy { path, test_path, target, task } => npy(path, test_path.as_deref(), target.as_deref(), task_of(*task)),
         S::Spirals { examples, noise } => Source::Spirals(Spirals {
             examples: *examples,
             test: test_examples(*examples),
@@ -108,23 +114,28 @@ fn geometric(n: usize, condition: f64) -> Vec<f64> {
 }
 
 /// An npz file, or `x.npy` with `y.npy` beside it.
-fn npy(path: &Path, test: Option<&Path>, target: Option<&str>, task: Option<Task>) -> Source {
+fn npy(
+    path: &Path,
+    test: Option<&Path>,
+    target: Option<&str>,
+    task: Option<Task>,
+    classes: Option<usize>,
+) -> Result<Source> {
     if path.extension().is_some_and(|extension| extension == "npz") {
-        let mut source = NpzSource { task, ..NpzSource::new(path) };
+        let mut source = NpzSource { test: test.map(Path::to_owned), task, classes, ..NpzSource::new(path) };
         if let Some(target) = target {
             source.y = target.to_owned();
         }
-        return Source::Npz(source);
+        return Ok(Source::Npz(source));
+    }
+    if let Some(target) = target {
+        let message = format!("`{target}` names an array of an npz file, and {} is none", path.display());
+        return Err(
+            Error::input("data.target", message).help("leave it out: targets lie in a file beside the features")
+        );
     }
     let pair = NpyPair::beside;
-    Source::Npy(NpySource { train: pair(path), test: test.map(pair), task, divisor: 1.0 })
-}
-
-fn last_column(path: &Path) -> Result<String> {
-    let place = path.display();
-    let mut reader = csv::Reader::from_path(path).map_err(|error| Error::input(&place, error))?;
-    let header = reader.headers().map_err(|error| Error::input(&place, error))?;
-    header.iter().next_back().map(str::to_owned).ok_or_else(|| Error::input(&place, "the file has no header"))
+    Ok(Source::Npy(NpySource { train: pair(path), test: test.map(pair), task, classes, divisor: 1.0 }))
 }
 
 #[cfg(test)]

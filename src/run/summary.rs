@@ -57,6 +57,9 @@ pub struct BestSummary {
     pub step: u64,
     /// The epochs done by then.
     pub epoch: f64,
+    /// Whether its weights are those that were kept: those in the run folder, and those that the scores are of.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 /// What a run came to.

@@ -10,9 +10,19 @@ const LINES: u64 = 20;
 /// Below so many epochs, lines within an epoch say more than one at its end.
 const EPOCHS_MIN: u64 = 5;
 
+/// What stands before the gradient norm, the validation loss and the accuracy.
+const WORDS: [&str; 3] = ["grad norm ", "validation loss ", "accuracy "];
+
+/// The same in a terminal that is too narrow for them.
+const SHORT_WORDS: [&str; 3] = ["norm ", "val ", ""];
+
+/// The columns that a line takes with all words and steps of six digits.
+const WIDTH: usize = 106;
+
 /// Steps on their way to lines.
 #[derive(Debug, Default)]
 pub struct Progress {
+    words: [&'static str; 3],
     steps_total: u64,
     stride: u64,
     /// Loss of the steps since the last line, and how many they are: a single batch would say little.
@@ -24,12 +34,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run that has not begun.
-    pub fn new(info: &RunInfo) -> Self {
+    /// For a run that has not begun, with lines for so many columns.
+    pub fn new(info: &RunInfo, columns: usize) -> Self {
         let (total, per_epoch) = (info.steps_total, info.steps_per_epoch.max(1));
         let epochs = total.div_ceil(per_epoch);
         let stride = if epochs >= EPOCHS_MIN { per_epoch * epochs.div_ceil(LINES) } else { total.div_ceil(LINES) };
-        Self { steps_total: total, stride: stride.max(1), ..Self::default() }
+        let words = if columns < WIDTH { SHORT_WORDS } else { WORDS };
+        Self { words, steps_total: total, stride: stride.max(1), ..Self::default() }
     }
 
     /// Takes a step in; gives the line that is complete by now.
@@ -47,8 +58,9 @@ impl Progress {
 
     /// Takes a validation in, which belongs to the last step.
     pub fn validation(&mut self, validation: &Validation) {
-        let accuracy = validation.accuracy.map_or(String::new(), |share| format!("  accuracy {}", percent(share)));
-        self.validation = Some(format!("  validation loss {:<8}{accuracy}", significant(validation.loss)));
+        let [_, loss, accuracy] = self.words;
+        let accuracy = validation.accuracy.map_or(String::new(), |share| format!("  {accuracy}{}", percent(share)));
+        self.validation = Some(format!("  {loss}{:<8}{accuracy}", significant(validation.loss)));
     }
 
     /// The line that waits for a validation, as it is.
@@ -67,7 +79,8 @@ impl Progress {
         let digits = self.steps_total.to_string().len();
         let loss = significant(self.loss_sum / self.loss_count as f64);
         let norm = significant(step.values.scalar("grad_norm"));
-        format!("  step {done:>digits$}  epoch {:<7} loss {loss:<8}  grad norm {norm:<8}", epoch(step.epoch))
+        let word = self.words[0];
+        format!("  step {done:>digits$}  epoch {:<7} loss {loss:<8}  {word}{norm:<8}", epoch(step.epoch))
     }
 }
 
@@ -100,7 +113,11 @@ pub(super) mod tests {
     }
 
     fn lines(steps_total: u64, steps_per_epoch: u64) -> Vec<String> {
-        let mut progress = Progress::new(&info(steps_total, steps_per_epoch));
+        lines_in(steps_total, steps_per_epoch, usize::MAX)
+    }
+
+    fn lines_in(steps_total: u64, steps_per_epoch: u64, columns: usize) -> Vec<String> {
+        let mut progress = Progress::new(&info(steps_total, steps_per_epoch), columns);
         let mut lines = Vec::new();
         for step in 0..steps_total {
             let epoch = (step + 1) as f64 / steps_per_epoch as f64;
@@ -129,5 +146,14 @@ pub(super) mod tests {
         let end = "loss 0         grad norm 0         validation loss 0.500     accuracy 90.00 %";
         assert_eq!(lines[1], format!("  step   90  epoch 2       {end}"));
         assert_eq!(lines.len(), 16);
+    }
+    #[test]
+    fn a_narrow_terminal_has_shorter_lines() {
+        for (columns, fits) in [(80, 80), (105, 80), (106, 106)] {
+            let longest = lines_in(100_000, 1000, columns).iter().map(|line| line.chars().count()).max();
+            assert!(longest.unwrap() <= fits, "{longest:?} columns of {columns}");
+        }
+        let line = &lines_in(1350, 45, 80)[1];
+        assert_eq!(line, "  step   90  epoch 2       loss 0         norm 0         val 0.500     90.00 %");
     }
 }

@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 9] = [
     (STEPS_FILE, "gradient statistics of every step"),
     (SCHEMA_FILE, "what the columns of the statistics are"),
     (FLIGHT_FILE, "the last steps before something happened, whole"),
-    ("preprocessing.json", "what was done to the data, to be done to new data"),
+    ("preprocessing.json", "how the data was prepared"),
     ("model.safetensors", "the weights"),
     (CHECKPOINT_FILE, "what the run goes on from, by train --resume"),
     (SUMMARY_FILE, "what is shown here, for scripts"),
@@ -31,9 +31,12 @@ const FILES: [(&str, &str); 9] = [
 /// Everything about a run that has ended.
 pub fn text(end: &RunEnd, style: Style) -> String {
     let mut text = String::new();
+    let heading =
+        |word: &str, of: String| format!("{}{}", style.paint(word, Paint::Bold), style.paint(&of, Paint::Dim));
     if !end.layers.is_empty() {
+        let layers_of = heading("layers", format!(" in the last step, {}", count(end.summary.steps)));
         // Writing to a string cannot fail, here and below.
-        let _ = write!(text, "\n{}\n{}", style.paint("layers", Paint::Bold), layers::table(&end.layers, style));
+        let _ = write!(text, "\n{layers_of}\n{}", layers::table(&end.layers, style));
         let faults = layers::faults(&end.layers, style);
         if !faults.is_empty() {
             let _ = write!(text, "\n{faults}");
@@ -41,7 +44,7 @@ pub fn text(end: &RunEnd, style: Style) -> String {
     }
     let scores = scores(&end.summary, style);
     if !scores.is_empty() {
-        let _ = write!(text, "\n{}\n{scores}", style.paint("scores", Paint::Bold));
+        let _ = write!(text, "\n{}\n{scores}", heading("scores", scores_of(&end.summary)));
     }
     let _ = write!(text, "\n{}", facts(&end.summary, style));
     let _ = write!(
@@ -51,6 +54,15 @@ pub fn text(end: &RunEnd, style: Style) -> String {
         files(&end.folder, style)
     );
     text
+}
+
+/// Which weights the scores are of. The loss of the training part is no score of them: it was summed up on the way.
+fn scores_of(summary: &Summary) -> String {
+    let of = match &summary.best {
+        Some(best) if best.kept => format!("the best weights (step {})", count(best.step)),
+        _ => "the last weights".to_owned(),
+    };
+    format!(" of {of}; training: mean of the last epoch")
 }
 
 /// A row for each part of the data, a column for each score that one of them has.
@@ -161,7 +173,13 @@ mod tests {
             epochs: 30.0,
             seconds: 1.5,
             stopped_by: "epochs".into(),
-            best: Some(BestSummary { metric: "validation.loss".into(), value: Some(0.07), step: 1200, epoch: 26.667 }),
+            best: Some(BestSummary {
+                metric: "validation.loss".into(),
+                value: Some(0.07),
+                step: 1200,
+                epoch: 26.667,
+                kept: true,
+            }),
             ..Summary::default()
         };
         let rows =
@@ -172,6 +190,8 @@ mod tests {
         assert!(text.contains("              loss  accuracy     top 5\n  training  0.0500\n"), "{text}");
         assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
         assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");
+        assert!(text.contains("layers in the last step, 1,350\n"), "{text}");
+        assert!(text.contains("scores of the best weights (step 1,200); training: mean of the last epoch\n"), "{text}");
         let files = "  steps.jsonl   2.00 KiB  gradient statistics of every step\n  summary.json       2 B  \
                      what is shown here, for scripts\n  notes.txt          0 B\n";
         assert!(text.ends_with(files), "{text}");

@@ -6,7 +6,8 @@ use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
 use super::{layers, result};
 use crate::run::{LayerRow, Observer, RunEnd, RunInfo, Step, Validation};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt;
 use std::io::Write;
 
 /// Where and how a run is shown.
@@ -70,7 +71,8 @@ impl Drop for Terminal {
 
 impl Observer for Terminal {
     fn start(&mut self, info: &RunInfo) {
-        self.progress = Progress::new(info);
+        let columns = console::Term::stderr().size_checked().filter(|_| self.is_live);
+        self.progress = Progress::new(info, columns.map_or(usize::MAX, |(_, columns)| columns.into()));
         if self.is_quiet {
             return;
         }
@@ -78,9 +80,9 @@ impl Observer for Terminal {
         self.show(&text);
         if self.is_live {
             let bar = ProgressBar::with_draw_target(Some(info.steps_total), ProgressDrawTarget::stderr());
-            let template = "  {bar:32} {percent:>3} %  {per_sec} steps  {eta} left  {msg}";
+            let template = "  {bar:24} {percent:>3} %  {speed}  {eta} left  {msg}";
             let style = ProgressStyle::with_template(template).expect("the template is valid, as a test shows");
-            bar.set_style(style.progress_chars("━━ "));
+            bar.set_style(style.with_key("speed", speed).progress_chars("━━ "));
             bar.set_position(info.steps_done);
             bar.reset_eta();
             self.bar = Some(bar);
@@ -106,6 +108,11 @@ impl Observer for Terminal {
             bar.set_message(format!("{loss}\n{}", layers::table(rows, self.style).trim_end()));
         }
     }
+}
+
+fn speed(state: &ProgressState, to: &mut dyn fmt::Write) {
+    // Text that cannot be shown is no reason to end the training.
+    let _ = write!(to, "{} steps/s", count(state.per_sec().round() as u64));
 }
 
 /// What is trained on what, and where.

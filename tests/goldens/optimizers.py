@@ -28,6 +28,11 @@ CASES = {
     ),
     "rmsprop": (torch.optim.RMSprop, {"lr": 0.01, "weight_decay": 0.02}, {}),
     "rmsprop_centered": (torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.9, "centered": True}, {}),
+    "rmsprop_momentum": (
+        torch.optim.RMSprop,
+        {"lr": 0.01, "alpha": 0.9, "momentum": 0.8, "centered": True, "weight_decay": 0.02},
+        {},
+    ),
     "adam": (torch.optim.Adam, {"lr": 0.01}, {}),
     "adam_decay": (torch.optim.Adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}, {}),
     "adamw": (torch.optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}, {}),

@@ -95,30 +95,6 @@ impl Gpu {
         buffers.outputs.iter().map(|buffer| self.contents(buffer)).collect()
     }
 
-    /// Seconds that `repeats` runs of `work` take, best of three.
-    pub fn seconds(&self, work: &GpuWork, inputs: &[Vec<u32>], outputs: &[usize], repeats: usize) -> f64 {
-        let buffers = Buffers {
-            inputs: inputs.iter().map(|words| self.guarded(words)).collect(),
-            outputs: outputs.iter().map(|&len| self.guarded(&vec![POISON; len])).collect(),
-            scratch: work.scratch.iter().map(|&len| self.guarded(&vec![POISON; len])).collect(),
-        };
-        let mut best = f64::INFINITY;
-        for _ in 0..3 {
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for dispatch in std::iter::repeat_n(&work.dispatches, repeats).flatten() {
-                self.encode(&mut pass, dispatch, &buffers, &StepScalars::default(), Checks::Off);
-            }
-            drop(pass);
-            let commands = encoder.finish();
-            let start = std::time::Instant::now();
-            self.queue.submit([commands]);
-            self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device answers");
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        best / repeats as f64
-    }
-
     fn encode(
         &self,
         pass: &mut wgpu::ComputePass<'_>,

@@ -41,6 +41,11 @@ where
 
 /// A trainer on any adapter, hardware first; none where there is no adapter, which `STEEPEST_REQUIRE_GPU=1` forbids.
 pub fn on_gpu(config: &Config, splits: Splits) -> Option<Trainer> {
+    on_gpu_with(config, splits, &GpuOptions::default())
+}
+
+/// The same, opened with these options.
+pub fn on_gpu_with(config: &Config, splits: Splits, options: &GpuOptions) -> Option<Trainer> {
     let devices = Devices::find();
     let usable = devices.list().iter().filter(|adapter| adapter.compute);
     let best = usable.min_by_key(|adapter| (adapter.kind, adapter.backend == "gl", adapter.index)).cloned();
@@ -50,7 +55,7 @@ pub fn on_gpu(config: &Config, splits: Splits) -> Option<Trainer> {
         println!("SKIPPED: no adapter");
         return None;
     };
-    let executor = Box::new(devices.open(&adapter, &GpuOptions::default()).expect("the adapter opens"));
+    let executor = Box::new(devices.open(&adapter, options).expect("the adapter opens"));
     Some(trainer(config, Setup { splits, executor, threads: None, objective: None }))
 }
 

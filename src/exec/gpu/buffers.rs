@@ -115,15 +115,15 @@ impl Buffers {
         self.total_bytes() + shared + private + scratch
     }
 
-    /// Gives every buffer of a plan a place; `made` counts the new ones.
-    pub fn provide(&mut self, device: &Device, plan: &Plan, work: &[GpuWork], made: &mut u64) -> Result<Places> {
+    /// Gives every buffer of a plan a place.
+    pub fn provide(&mut self, device: &Device, plan: &Plan, work: &[GpuWork]) -> Result<Places> {
         let demand = Demand::new(plan, work);
         let mut places =
             Places { buffers: vec![usize::MAX; plan.buffers.len()], scratch: Vec::new(), replaced: Vec::new() };
         for (rank, &(i, len)) in demand.private.iter().enumerate() {
             let label = &plan.buffers[i].name;
             let known = self.private.get(rank).copied();
-            let place = self.at_least(device, known, label, len, made, &mut places.replaced)?;
+            let place = self.at_least(device, known, label, len, &mut places.replaced)?;
             if known.is_none() {
                 self.private.push(place);
             }
@@ -131,7 +131,7 @@ impl Buffers {
         }
         for (rank, &len) in demand.scratch.iter().enumerate() {
             let known = self.scratch.get(rank).copied();
-            let place = self.at_least(device, known, &format!("scratch.{rank}"), len, made, &mut places.replaced)?;
+            let place = self.at_least(device, known, &format!("scratch.{rank}"), len, &mut places.replaced)?;
             if known.is_none() {
                 self.scratch.push(place);
             }
@@ -142,7 +142,7 @@ impl Buffers {
                 Some(&known) if self.all[known].len == buffer.len && self.all[known].dtype == buffer.dtype => known,
                 Some(_) => return Err(Error::failure(&buffer.name, "two plans give it different sizes or types")),
                 None => {
-                    let place = self.make(device, &buffer.name, buffer.dtype, buffer.len, made)?;
+                    let place = self.make(device, &buffer.name, buffer.dtype, buffer.len)?;
                     self.shared.insert(buffer.name.clone(), place);
                     place
                 }
@@ -158,24 +158,21 @@ impl Buffers {
         known: Option<usize>,
         label: &str,
         len: usize,
-        made: &mut u64,
         replaced: &mut Vec<usize>,
     ) -> Result<usize> {
         match known {
             Some(known) if self.all[known].len >= len => Ok(known),
             Some(known) => {
                 self.all[known] = create(device, label, DType::Real, len)?;
-                *made += 1;
                 replaced.push(known);
                 Ok(known)
             }
-            None => self.make(device, label, DType::Real, len, made),
+            None => self.make(device, label, DType::Real, len),
         }
     }
 
-    fn make(&mut self, device: &Device, label: &str, dtype: DType, len: usize, made: &mut u64) -> Result<usize> {
+    fn make(&mut self, device: &Device, label: &str, dtype: DType, len: usize) -> Result<usize> {
         self.all.push(create(device, label, dtype, len)?);
-        *made += 1;
         Ok(self.all.len() - 1)
     }
 }

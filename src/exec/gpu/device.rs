@@ -2,6 +2,8 @@
 
 use super::devices::FEATURES;
 use crate::base::{Error, Result};
+use crate::exec::Counters;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A logical device.
@@ -13,6 +15,24 @@ pub(super) struct Device {
     name: String,
     /// The first thing that went wrong outside of an error scope; nothing works after it.
     fault: Arc<Mutex<Option<String>>>,
+    counts: Counts,
+}
+
+/// What the device was made to do. Whatever is made or waited for goes through it, so that nothing can be missed.
+#[derive(Debug, Default)]
+struct Counts {
+    submissions: AtomicU64,
+    buffers: AtomicU64,
+    bind_groups: AtomicU64,
+    pipelines: AtomicU64,
+    stalls: AtomicU64,
+}
+
+/// What was submitted: the device's index and our number of it.
+#[derive(Clone, Debug)]
+pub(super) struct Submitted {
+    index: wgpu::SubmissionIndex,
+    number: u64,
 }
 
 impl Device {
@@ -45,13 +65,10 @@ impl Device {
         };
         let (on_error, on_loss) = (note(&fault), note(&fault));
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| on_error(error.to_string())));
-        device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device destroys it: that is no loss.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                on_loss(format!("the device was lost: {message}"));
-            }
+        device.set_device_lost_callback(move |_, message| {
+            on_loss(format!("the device was lost: {message}").trim_end_matches(": ").to_owned());
         });
-        Ok(Self { device, queue, limits, name, fault })
+        Ok(Self { device, queue, limits, name, fault, counts: Counts::default() })
     }
 
     /// The adapter's name: the place of its errors.
@@ -79,6 +96,7 @@ impl Device {
     pub fn buffer(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
         self.fits(label, bytes)?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        self.counts.buffers.fetch_add(1, Ordering::Relaxed);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
@@ -91,6 +109,36 @@ impl Device {
         }
         self.check()?;
         Ok(buffer)
+    }
+
+    /// A bind group.
+    pub fn bind_group(&self, descriptor: &wgpu::BindGroupDescriptor<'_>) -> wgpu::BindGroup {
+        self.counts.bind_groups.fetch_add(1, Ordering::Relaxed);
+        self.device.create_bind_group(descriptor)
+    }
+
+    /// A pipeline.
+    pub fn pipeline(&self, descriptor: &wgpu::ComputePipelineDescriptor<'_>) -> wgpu::ComputePipeline {
+        self.counts.pipelines.fetch_add(1, Ordering::Relaxed);
+        self.device.create_compute_pipeline(descriptor)
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> Counters {
+        let so_far = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Counters {
+            submissions: so_far(&self.counts.submissions),
+            buffers: so_far(&self.counts.buffers),
+            bind_groups: so_far(&self.counts.bind_groups),
+            pipelines: so_far(&self.counts.pipelines),
+            stalls: so_far(&self.counts.stalls),
+        }
+    }
+
+    /// Starts what was encoded.
+    pub fn submit(&self, commands: wgpu::CommandBuffer) -> Submitted {
+        let number = self.counts.submissions.fetch_add(1, Ordering::Relaxed) + 1;
+        Submitted { index: self.queue.submit([commands]), number }
     }
 
     /// Refuses a buffer that is larger than the device has any.
@@ -108,9 +156,14 @@ impl Device {
         self.turn(wgpu::PollType::Poll)
     }
 
-    /// Waits for a submission, or for all of them, and runs the callbacks of what is done.
-    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        self.turn(wgpu::PollType::Wait { submission_index: submission, timeout: None })
+    /// Waits for a submission, or for all of them, and runs the callbacks of what is done. That it waits for the last one is
+    /// counted: the device is idle afterwards.
+    pub fn wait(&self, submission: Option<&Submitted>) -> Result<()> {
+        let last = self.counts.submissions.load(Ordering::Relaxed);
+        let idle = submission.is_none_or(|submitted| submitted.number == last);
+        self.counts.stalls.fetch_add(u64::from(idle), Ordering::Relaxed);
+        let submission_index = submission.map(|submitted| submitted.index.clone());
+        self.turn(wgpu::PollType::Wait { submission_index, timeout: None })
     }
 
     fn turn(&self, how: wgpu::PollType) -> Result<()> {

@@ -11,6 +11,10 @@ pub(super) const FEATURES: [(&str, wgpu::Features); 3] = [
     ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
 ];
 
+/// How much of the memory that a driver tells of may be taken, in percent: past it, buffers are refused. To overcommit would be
+/// to have the system end this program or another.
+const MEMORY_PERCENT: u8 = 95;
+
 /// The adapters that were found.
 #[derive(Debug)]
 pub struct Devices {
@@ -37,6 +41,10 @@ impl Devices {
             backends,
             // No validation layers unless WGPU_VALIDATION asks for them: they write to the terminal and cost time.
             flags: wgpu::InstanceFlags::empty().with_env(),
+            memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+                for_resource_creation: Some(MEMORY_PERCENT),
+                for_device_loss: None,
+            },
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
         let adapters = pollster::block_on(instance.enumerate_adapters(backends));

@@ -12,6 +12,8 @@ mod readings;
 mod replay;
 mod ring;
 mod step;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod uploads;
 
@@ -49,7 +51,6 @@ pub struct Gpu {
     plans: Vec<Replay>,
     uploads: Uploads,
     readings: Readings,
-    counters: Counters,
     /// The last of the fields, so that everything made by the device is gone before it.
     device: Device,
 }
@@ -69,10 +70,9 @@ impl Gpu {
             memory_bytes: options.memory_bytes,
         };
         let pipelines = Pipelines::new(&device, options.checked);
-        let mut counters = Counters::default();
-        let uploads = Uploads::new(&device, pipelines.step_layout(), &mut counters)?;
-        let buffers = Buffers::default();
-        Ok(Self { info, buffers, pipelines, plans: Vec::new(), uploads, readings: Readings::new(), counters, device })
+        let uploads = Uploads::new(&device, pipelines.step_layout())?;
+        let (buffers, plans, readings) = (Buffers::default(), Vec::new(), Readings::new());
+        Ok(Self { info, buffers, pipelines, plans, uploads, readings, device })
     }
 
     fn check_memory(&self, plan: &Plan, work: &[GpuWork]) -> Result<()> {
@@ -98,10 +98,9 @@ impl Gpu {
         if let Some(buffer) = submission.readback {
             self.readings.encode(&self.device, self.buffers.get(buffer.0), submission.tag, &mut encoder)?;
         }
-        let index = self.device.queue.submit([encoder.finish()]);
-        self.counters.submissions += 1;
-        self.uploads.submitted(index.clone());
-        self.readings.submitted(index, self.counters.submissions);
+        let submitted = self.device.submit(encoder.finish());
+        self.uploads.submitted(submitted.clone());
+        self.readings.submitted(submitted);
         self.device.check()
     }
 }
@@ -116,15 +115,12 @@ impl Executor for Gpu {
         let work: Vec<GpuWork> =
             plan.steps.iter().map(|step| step.op.gpu(&step.input_types(), &step.output_types())).collect();
         self.check_memory(plan, &work)?;
-        let Self { device, buffers, pipelines, plans, counters, .. } = self;
-        let places = buffers.provide(device, plan, &work, &mut counters.buffers)?;
+        let Self { device, buffers, pipelines, plans, .. } = self;
+        let places = buffers.provide(device, plan, &work)?;
         for known in plans.iter_mut() {
-            counters.bind_groups += known.rebind(device, buffers, &places.replaced);
+            known.rebind(device, buffers, &places.replaced);
         }
         let replay = Loader { device, pipelines, buffers, places: &places }.load(plan, &work)?;
-        counters.buffers += 1;
-        counters.bind_groups += replay.group_count();
-        counters.pipelines = pipelines.count();
         plans.push(replay);
         Ok(PlanId(plans.len() - 1))
     }
@@ -142,19 +138,19 @@ impl Executor for Gpu {
     fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f64>> {
         self.device.check()?;
         let memory = self.buffers.range(&self.device, buffer.0, offset, len)?;
-        transfer::read(&self.device, memory, offset, len, &mut self.counters.buffers)
+        transfer::read(&self.device, memory, offset, len)
     }
 
     fn submit(&mut self, submission: &Submission<'_>) -> Result<()> {
         self.device.check()?;
         let readback = submission.readback.map(|buffer| self.buffers.get(buffer.0));
-        self.readings.make_room(&self.device, readback, &mut self.counters.buffers)?;
-        self.uploads.stage(&self.device, &self.buffers, submission, &mut self.counters.buffers)?;
+        self.readings.make_room(&self.device, readback)?;
+        self.uploads.stage(&self.device, &self.buffers, submission)?;
         self.start(submission)
     }
 
     fn poll(&mut self, reading: &mut Vec<f64>, wait: bool) -> Result<Option<u64>> {
-        self.readings.poll(&self.device, reading, wait, &mut self.counters)
+        self.readings.poll(&self.device, reading, wait)
     }
 
     fn in_flight(&self) -> usize {
@@ -170,6 +166,6 @@ impl Executor for Gpu {
     }
 
     fn counters(&self) -> Counters {
-        self.counters
+        self.device.counters()
     }
 }

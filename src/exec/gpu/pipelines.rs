@@ -33,11 +33,6 @@ impl Pipelines {
         Self { step, layouts: HashMap::new(), kernels: HashMap::new(), checked }
     }
 
-    /// How many were compiled.
-    pub fn count(&self) -> u64 {
-        self.kernels.len() as u64
-    }
-
     /// The layout of the step's group.
     pub fn step_layout(&self) -> &wgpu::BindGroupLayout {
         &self.step
@@ -96,7 +91,7 @@ impl Pipelines {
         // SAFETY: the text is one of this crate's own shaders, whose loops end and whose indices and divisors stay in
         // bounds for the parameters that the ops give them; the tests run them with the checks on as well.
         let module = unsafe { device.device.create_shader_module_trusted(descriptor, checks) };
-        let pipeline = device.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let pipeline = device.pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(&label),
             layout: Some(layout),
             module: &module,

@@ -1,11 +1,10 @@
 //! What submissions give back: copies in a ring of mappable buffers, delivered in order a few steps later.
 
 use super::buffers::{Memory, WORD};
-use super::device::Device;
+use super::device::{Device, Submitted};
 use super::ring::{RING, Ring};
 use super::transfer::take;
 use crate::base::{DType, Result};
-use crate::exec::Counters;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -28,8 +27,8 @@ struct Reading {
     bytes: u64,
     dtype: DType,
     state: Arc<AtomicU8>,
-    /// The submission that it comes with: the device's index and our number of it.
-    submission: Option<(wgpu::SubmissionIndex, u64)>,
+    /// The submission that it comes with.
+    submission: Option<Submitted>,
 }
 
 impl Readings {
@@ -43,12 +42,12 @@ impl Readings {
     }
 
     /// Makes sure that a buffer of the ring is free for what is to be read back.
-    pub fn make_room(&mut self, device: &Device, readback: Option<&Memory>, made: &mut u64) -> Result<()> {
+    pub fn make_room(&mut self, device: &Device, readback: Option<&Memory>) -> Result<()> {
         let Some(memory) = readback else { return Ok(()) };
         if self.under_way.len() == RING {
             return Err(device.failure(format!("{RING} readings wait to be collected")));
         }
-        self.ring.grow(device, (memory.len * WORD) as u64, made)
+        self.ring.grow(device, (memory.len * WORD) as u64)
     }
 
     /// Copies a buffer into the ring, to be mapped when the submission is done.
@@ -74,29 +73,22 @@ impl Readings {
     }
 
     /// Takes note of the submission that carries what was encoded.
-    pub fn submitted(&mut self, index: wgpu::SubmissionIndex, number: u64) {
+    pub fn submitted(&mut self, submitted: Submitted) {
         if let Some(reading) = self.under_way.back_mut().filter(|reading| reading.submission.is_none()) {
-            reading.submission = Some((index, number));
+            reading.submission = Some(submitted);
         }
     }
 
     /// Delivers the oldest one, if it is there; with `wait`, waits for it.
-    pub fn poll(
-        &mut self,
-        device: &Device,
-        values: &mut Vec<f64>,
-        wait: bool,
-        counters: &mut Counters,
-    ) -> Result<Option<u64>> {
+    pub fn poll(&mut self, device: &Device, values: &mut Vec<f64>, wait: bool) -> Result<Option<u64>> {
         device.poll()?;
         let Some(oldest) = self.under_way.front() else { return Ok(None) };
         if oldest.state() == PENDING {
             if !wait {
                 return Ok(None);
             }
-            if let Some((index, number)) = oldest.submission.clone() {
-                counters.stalls += u64::from(number == counters.submissions);
-                device.wait(Some(index))?;
+            if let Some(submitted) = &oldest.submission {
+                device.wait(Some(submitted))?;
             }
         }
         if oldest.state() != MAPPED {

@@ -165,26 +165,18 @@ fn group(
         .chain(storage.map(|(i, &part)| entry(i + 1, &buffers.get(part.place).buffer, part)))
         .collect();
     let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &kernel.layout, entries: &entries };
-    device.device.create_bind_group(&descriptor)
+    device.bind_group(&descriptor)
 }
 
 impl Replay {
-    /// How many bind groups it has.
-    pub fn group_count(&self) -> u64 {
-        self.dispatches.len() as u64
-    }
-
-    /// Binds anew what used buffers that were replaced; gives the number of bind groups made.
-    pub fn rebind(&mut self, device: &Device, buffers: &Buffers, replaced: &[usize]) -> u64 {
-        let mut made = 0;
+    /// Binds anew what used buffers that were replaced.
+    pub fn rebind(&mut self, device: &Device, buffers: &Buffers, replaced: &[usize]) {
         for resolved in &mut self.dispatches {
             if resolved.storage.iter().any(|part| replaced.contains(&part.place)) {
                 let Resolved { kernel, label, params, storage, .. } = &*resolved;
                 resolved.group = group(device, buffers, &self.params, kernel, label, *params, storage);
-                made += 1;
             }
         }
-        made
     }
 
     /// Writes the dispatches into a pass.

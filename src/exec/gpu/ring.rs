@@ -29,9 +29,8 @@ impl Ring {
         Self { label: "reading", usage, bytes: 0, free: Vec::new() }
     }
 
-    /// Makes every buffer anew where `bytes` is more than they hold; `made` counts them. Those under way are dropped when
-    /// they come back.
-    pub fn grow(&mut self, device: &Device, bytes: u64, made: &mut u64) -> Result<()> {
+    /// Makes every buffer anew where `bytes` is more than they hold. Those under way are dropped when they come back.
+    pub fn grow(&mut self, device: &Device, bytes: u64) -> Result<()> {
         if bytes <= self.bytes {
             return Ok(());
         }
@@ -40,7 +39,6 @@ impl Ring {
         let fresh: Result<Vec<_>> = (0..RING).map(|_| device.buffer(self.label, bytes, self.usage, mapped)).collect();
         self.free = fresh?;
         self.bytes = bytes;
-        *made += RING as u64;
         Ok(())
     }
 

@@ -33,23 +33,22 @@ pub(super) fn write(device: &Device, memory: &Memory, offset: usize, data: Host<
     device.check()
 }
 
-/// Reads elements of a buffer, after all that was submitted; `made` counts the buffers it makes.
-pub(super) fn read(device: &Device, memory: &Memory, offset: usize, len: usize, made: &mut u64) -> Result<Vec<f64>> {
+/// Reads elements of a buffer, after all that was submitted.
+pub(super) fn read(device: &Device, memory: &Memory, offset: usize, len: usize) -> Result<Vec<f64>> {
     let mut values = Vec::with_capacity(len);
     if len == 0 {
         return Ok(values);
     }
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
     let staging = device.buffer("download", (len * WORD).min(CHUNK_BYTES) as u64, usage, false)?;
-    *made += 1;
     while values.len() < len {
         let count = (len - values.len()).min(CHUNK_BYTES / WORD);
         let (from, bytes) = ((offset + values.len()) * WORD, (count * WORD) as u64);
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(&memory.buffer, from as u64, &staging, 0, bytes);
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, ..bytes, |_| {});
-        let index = device.queue.submit([encoder.finish()]);
-        device.wait(Some(index))?;
+        let submitted = device.submit(encoder.finish());
+        device.wait(Some(&submitted))?;
         take(device, &staging, bytes, memory.dtype, &mut values)?;
     }
     Ok(values)

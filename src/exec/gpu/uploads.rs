@@ -1,13 +1,13 @@
 //! What a submission brings along: the step's scalars and the uploads, staged in one buffer of a ring.
 
 use super::buffers::{Buffers, WORD};
-use super::device::Device;
+use super::device::{Device, Submitted};
 use super::replay::ALIGNMENT;
 use super::ring::{RING, Ring};
 use super::step::{STEP_BYTES, words};
 use super::transfer::scalar_bytes;
 use crate::base::Result;
-use crate::exec::{Counters, Host, Submission};
+use crate::exec::{Host, Submission};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub(super) struct Uploads {
     /// In a mutex only so that an executor may be shared between threads: nothing contends for it.
     returned: Mutex<Receiver<wgpu::Buffer>>,
     /// The last submissions, the oldest first: each of the ring's buffers belongs to one of them.
-    recent: VecDeque<wgpu::SubmissionIndex>,
+    recent: VecDeque<Submitted>,
     /// Staged for the submission that comes next.
     staged: Option<wgpu::Buffer>,
     /// The step's scalars on the device, a slot for each submission under way.
@@ -37,36 +37,28 @@ pub(super) struct StepSlot<'a> {
 }
 
 impl Uploads {
-    pub fn new(device: &Device, step_layout: &wgpu::BindGroupLayout, counters: &mut Counters) -> Result<Self> {
+    pub fn new(device: &Device, step_layout: &wgpu::BindGroupLayout) -> Result<Self> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let steps = device.buffer("steps", RING as u64 * ALIGNMENT, usage, false)?;
         let block = wgpu::BufferBinding { buffer: &steps, offset: 0, size: wgpu::BufferSize::new(STEP_BYTES) };
-        let group = device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        let group = device.bind_group(&wgpu::BindGroupDescriptor {
             label: Some("step"),
             layout: step_layout,
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(block) }],
         });
-        counters.buffers += 1;
-        counters.bind_groups += 1;
         let (sender, returned) = channel();
         let (returned, recent) = (Mutex::new(returned), VecDeque::with_capacity(RING + 1));
         Ok(Self { ring: Ring::uploads(), sender, returned, recent, staged: None, steps, group, next_slot: 0 })
     }
 
     /// Writes the scalars and uploads of a submission into a buffer of the ring.
-    pub fn stage(
-        &mut self,
-        device: &Device,
-        buffers: &Buffers,
-        submission: &Submission<'_>,
-        made: &mut u64,
-    ) -> Result<()> {
+    pub fn stage(&mut self, device: &Device, buffers: &Buffers, submission: &Submission<'_>) -> Result<()> {
         let mut bytes = STEP_BYTES;
         for (buffer, data) in submission.uploads {
             buffers.target(device, buffer.0, 0, data)?;
             bytes += (data.len() * WORD) as u64;
         }
-        self.ring.grow(device, bytes, made)?;
+        self.ring.grow(device, bytes)?;
         let staging = self.take(device)?;
         let mut view = staging.slice(..).get_mapped_range_mut().map_err(|error| device.failure(error))?;
         let mut at = STEP_BYTES as usize;
@@ -93,7 +85,7 @@ impl Uploads {
         if let Some(buffer) = self.ring.take() {
             return Ok(buffer);
         }
-        device.wait(self.recent.front().cloned())?;
+        device.wait(self.recent.front())?;
         self.collect();
         self.ring.take().ok_or_else(|| device.failure("the driver kept an upload buffer of a submission that is done"))
     }
@@ -134,8 +126,8 @@ impl Uploads {
     }
 
     /// Takes note of the submission that carries what was encoded.
-    pub fn submitted(&mut self, index: wgpu::SubmissionIndex) {
-        self.recent.push_back(index);
+    pub fn submitted(&mut self, submitted: Submitted) {
+        self.recent.push_back(submitted);
         if self.recent.len() > RING {
             self.recent.pop_front();
         }
