@@ -55,6 +55,7 @@ fn a_killed_run_becomes_the_whole_run() {
             "two states, accumulated, clipped, validated within epochs",
             "train.optimizer=adam train.micro_batch=7 train.clip_norm=0.5 validate.every=37 train.drop_last=true",
         ),
+        ("three states", "train.optimizer=rmsprop train.centered=true train.momentum=0.5 train.lr=0.001"),
         ("streamed, accumulated", "train.optimizer=adamw train.micro_batch=12 data.resident=false validate.every=0"),
         ("no statistics, patience", "record.statistics=false validate.patience=1000 validate.keep_best=false"),
     ] {

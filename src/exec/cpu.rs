@@ -21,7 +21,7 @@ const OUTPUTS_MAX: usize = 5;
 pub struct Cpu<R> {
     info: DeviceInfo,
     threads: Arc<Threads>,
-    buffers: Vec<Memory<R>>,
+    buffers: Vec<Buffer<R>>,
     shared: HashMap<String, usize>,
     /// Private buffers by their number in the order of falling size: plans share them, since they run one at a time.
     pool: Vec<usize>,
@@ -38,10 +38,18 @@ enum Memory<R> {
     Index(Vec<u32>),
 }
 
-impl<R> Default for Memory<R> {
-    fn default() -> Self {
-        Self::Real(Numbers::default())
-    }
+/// A buffer in the table of buffers, or the gap that it leaves while a kernel writes it. A pointer, so that taking it out
+/// and putting it back moves 8 bytes.
+type Buffer<R> = Option<Box<Memory<R>>>;
+
+/// The memory of a buffer that no kernel writes at the moment.
+fn there<R>(buffer: &Buffer<R>) -> &Memory<R> {
+    buffer.as_deref().expect("a step reads no buffer that it writes")
+}
+
+/// As [`there`], to be written.
+fn there_mut<R>(buffer: &mut Buffer<R>) -> &mut Memory<R> {
+    buffer.as_deref_mut().expect("a step writes no buffer twice")
 }
 
 /// Part of one of the executor's buffers.
@@ -97,10 +105,10 @@ impl<R: Precision> Cpu<R> {
     }
 
     fn make(&mut self, dtype: DType, len: usize) -> usize {
-        self.buffers.push(match dtype {
+        self.buffers.push(Some(Box::new(match dtype {
             DType::Real => Memory::Real(Numbers::zeros(len)),
             DType::Index => Memory::Index(vec![0; len]),
-        });
+        })));
         self.counters.buffers += 1;
         self.buffers.len() - 1
     }
@@ -111,7 +119,7 @@ impl<R: Precision> Cpu<R> {
         let known: usize = self
             .buffers
             .iter()
-            .map(|memory| match memory {
+            .map(|buffer| match there(buffer) {
                 Memory::Real(data) => data.len() * scalar,
                 Memory::Index(data) => data.len() * 4,
             })
@@ -143,7 +151,7 @@ impl<R: Precision> Cpu<R> {
                 self.pool.push(made);
             }
             places[i] = self.pool[rank];
-            if let Memory::Real(data) = &mut self.buffers[places[i]] {
+            if let Memory::Real(data) = there_mut(&mut self.buffers[places[i]]) {
                 data.grow(len);
             }
         }
@@ -192,23 +200,23 @@ impl Resolved {
 
     /// The outputs are taken out of the table of buffers while the kernel runs, so that the borrow checker sees what the
     /// plan promises: no buffer is read and written by one step.
-    fn run<R: Precision>(&self, buffers: &mut [Memory<R>], scratch: &mut [R], threads: &Threads, step: &StepScalars) {
-        let mut taken: [Memory<R>; OUTPUTS_MAX] = Default::default();
-        for (memory, slot) in taken.iter_mut().zip(&self.outputs) {
-            *memory = std::mem::take(&mut buffers[slot.buffer]);
+    fn run<R: Precision>(&self, buffers: &mut [Buffer<R>], scratch: &mut [R], threads: &Threads, step: &StepScalars) {
+        let mut taken: [Buffer<R>; OUTPUTS_MAX] = Default::default();
+        for (taken, slot) in taken.iter_mut().zip(&self.outputs) {
+            *taken = buffers[slot.buffer].take();
         }
         let mut inputs = [Data::Real(&[]); INPUTS_MAX];
         for ((input, slot), in_place) in inputs.iter_mut().zip(&self.inputs).zip(&self.in_place) {
             if !in_place {
-                *input = match &buffers[slot.buffer] {
+                *input = match there(&buffers[slot.buffer]) {
                     Memory::Real(data) => Data::Real(&data[slot.start..slot.end]),
                     Memory::Index(data) => Data::Index(&data[slot.start..slot.end]),
                 };
             }
         }
         let mut outputs: [&mut [R]; OUTPUTS_MAX] = Default::default();
-        for ((output, memory), slot) in outputs.iter_mut().zip(&mut taken).zip(&self.outputs) {
-            match memory {
+        for ((output, taken), slot) in outputs.iter_mut().zip(&mut taken).zip(&self.outputs) {
+            match there_mut(taken) {
                 Memory::Real(data) => *output = &mut data[slot.start..slot.end],
                 Memory::Index(_) => unreachable!("ops write real numbers"),
             }
@@ -223,8 +231,8 @@ impl Resolved {
             threads,
         };
         R::run(self.op.as_ref(), &mut io);
-        for (memory, slot) in taken.into_iter().zip(&self.outputs) {
-            buffers[slot.buffer] = memory;
+        for (taken, slot) in taken.iter_mut().zip(&self.outputs) {
+            buffers[slot.buffer] = taken.take();
         }
     }
 }
@@ -261,7 +269,7 @@ impl<R: Precision> Executor for Cpu<R> {
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, data: Host<'_>) -> Result<()> {
-        match (&mut self.buffers[buffer.0], data) {
+        match (there_mut(&mut self.buffers[buffer.0]), data) {
             (Memory::Real(to), Host::F32(from)) => {
                 to[offset..][..from.len()].iter_mut().zip(from).for_each(|(to, &x)| *to = R::of(f64::from(x)));
             }
@@ -275,7 +283,7 @@ impl<R: Precision> Executor for Cpu<R> {
     }
 
     fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f64>> {
-        Ok(match &self.buffers[buffer.0] {
+        Ok(match there(&self.buffers[buffer.0]) {
             Memory::Real(data) => data[offset..][..len].iter().map(|x| x.f64()).collect(),
             Memory::Index(data) => data[offset..][..len].iter().map(|&x| f64::from(x)).collect(),
         })
@@ -297,7 +305,7 @@ impl<R: Precision> Executor for Cpu<R> {
         if let Some(buffer) = submission.readback {
             let mut reading = self.spare.pop().unwrap_or_default();
             reading.clear();
-            if let Memory::Real(data) = &self.buffers[buffer.0] {
+            if let Memory::Real(data) = there(&self.buffers[buffer.0]) {
                 reading.extend(data.iter().map(|x| x.f64()));
             }
             self.ready.push_back((submission.tag, reading));

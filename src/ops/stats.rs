@@ -4,7 +4,7 @@
 use super::expect_dtypes;
 use super::gpu::Params;
 use super::record::{
-    self, CHUNK, MAX, NON_FINITE, OfActivations, OfGradients, OfSignal, RECORD, SQUARES, WEIGHT_SQUARES, scale_of,
+    self, CHUNK, MAX, NON_FINITE, OfGradients, OfTaps, RECORD, SQUARES, SUM, WEIGHT_SQUARES, scale_of,
 };
 use crate::base::{DType, Error, Real, Result, Shape, Type, arch};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
@@ -116,11 +116,18 @@ impl<R: Real> WithSimd for Groups<'_, R> {
                 value += 1;
             }
             let (x, rows) = self.taps.values[value];
-            out[WEIGHT_SQUARES..].fill(R::ZERO);
-            if value % 2 == 0 {
-                record::measure(simd, OfActivations, rows.elements(x, rows.group(group)), R::ONE, out);
-            } else {
-                self.taps.signal(simd, x, rows, group, out);
+            let range = rows.group(group);
+            let is_signal = value % 2 == 1;
+            // Both kinds through one copy of the loop: in a small step, code that is not in cache costs more than a sum.
+            match if is_signal { self.taps.common_share(range.clone()) } else { Some(R::ONE) } {
+                Some(share) => {
+                    out[WEIGHT_SQUARES..].fill(R::ZERO);
+                    record::measure(simd, OfTaps, rows.elements(x, range), R::ONE / share, out);
+                }
+                None => self.taps.by_shares(x, rows, range, out),
+            }
+            if is_signal {
+                out[SUM] = R::ZERO;
             }
             group += 1;
         }
@@ -128,14 +135,18 @@ impl<R: Real> WithSimd for Groups<'_, R> {
 }
 
 impl<R: Real> Taps<'_, R> {
-    /// The signal of a group. Neighbours of one share are measured in one go: most often, all are.
+    /// The share of these examples, if all have the same and one at all: so it is most often.
     #[inline(always)]
-    fn signal<S: Simd>(&self, simd: S, x: &[R], rows: Rows, group: usize, out: &mut [R]) {
-        let range = rows.group(group);
+    fn common_share(&self, range: Range<usize>) -> Option<R> {
         let first = self.weights[range.start];
-        if first != R::ZERO && self.weights[range.clone()].iter().fold(true, |same, &w| same & (w == first)) {
-            return record::measure(simd, OfSignal, rows.elements(x, range), R::ONE / first, out);
-        }
+        let same = self.weights[range].iter().fold(first != R::ZERO, |same, &w| same & (w == first));
+        same.then_some(first)
+    }
+
+    /// The signal of rows of different shares: neighbours of one share are measured in one go.
+    #[cold]
+    #[inline(never)]
+    fn by_shares(&self, x: &[R], rows: Rows, range: Range<usize>, out: &mut [R]) {
         out.fill(R::ZERO);
         let mut from = range.start;
         while from < range.end {
@@ -145,7 +156,7 @@ impl<R: Real> Taps<'_, R> {
             let to = from + same.max(1);
             if share != R::ZERO {
                 let mut run = [R::ZERO; RECORD];
-                record::measured(OfSignal, rows.elements(x, from..to), R::ONE / share, &mut run);
+                record::measured(OfTaps, rows.elements(x, from..to), R::ONE / share, &mut run);
                 record::combine(out, &run);
             }
             from = to;
@@ -385,7 +396,7 @@ impl Fold {
         if let Some(loss) = loss {
             let last = table.len() - RECORD;
             // The last row's scale is 1: it holds no maximum.
-            table[last + record::SUM] += loss;
+            table[last + SUM] += loss;
             table[last + NON_FINITE] += if loss.is_finite() { R::ZERO } else { R::ONE };
         }
         if table.chunks(RECORD).any(|row| row[NON_FINITE] != R::ZERO) {

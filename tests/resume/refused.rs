@@ -20,7 +20,7 @@ const LATER: &str = "train --resume out --epochs 3";
 fn folders_that_hold_no_run_are_refused() {
     let place = finished("");
     place.fails("train --resume nowhere", &["nowhere: there is no such folder"]);
-    place.fails("train --resume net.toml", &["net.toml: there is no such folder"]);
+    place.fails("train --resume net.toml", &["net.toml: is a file, not the folder of a run"]);
     fs::create_dir(place.path().join("empty")).unwrap();
     place.fails("train --resume empty", &["empty: is not the folder of a run"]);
     place.fails("train net.toml --resume out", &["cannot be used with", "--resume"]);
