@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use steepest::autodiff::gradient;
 use steepest::base::{Result, Stream, StreamId, Type};
 use steepest::graph::{Graph, StepScalars, ValueId};
-use steepest::plan::Plan;
+use steepest::plan::{Place, Plan, compile};
 
 const GRAPHS: u32 = 150;
 
@@ -225,4 +225,20 @@ fn memory_is_between_what_a_step_needs_and_what_all_values_take() {
         all += outputs.map(|view| view.ty.shape.len() * 8).sum::<usize>();
     }
     assert!(2 * taken <= all, "{taken} of {all} bytes");
+}
+
+#[test]
+fn what_no_step_reads_is_made_as_soon_as_its_inputs_are() {
+    let mut g = Graph::new();
+    let a = g.input("a", Type::real([5, 7])).unwrap();
+    let first = g.softmax(a).unwrap();
+    let second = g.softmax(first).unwrap();
+    let third = g.softmax(second).unwrap();
+    let late = g.sum(first).unwrap();
+    let wanted = [third, late].map(|id| (id, Place::whole(format!("{id:?}"), g.ty(id))));
+    let plan = compile("plan", &g, &wanted).unwrap();
+    let names: Vec<_> = plan.steps.iter().map(|step| step.op.name()).collect();
+    assert_eq!(names, ["softmax", "sum", "softmax", "softmax"]);
+    let lives: Vec<_> = plan.buffers.iter().filter(|buffer| !buffer.shared).map(|buffer| buffer.lifetime).collect();
+    assert_eq!(lives, [(0, 2), (2, 3)]);
 }
