@@ -2,6 +2,7 @@
 
 use steepest::base::{ErrorKind, Result, Type};
 use steepest::graph::{Graph, ValueId};
+use steepest::ops::examples::ExampleStats;
 use steepest::ops::gather::ScatterAddRows;
 use steepest::ops::layout::Pad;
 use steepest::ops::loss::SoftmaxCrossEntropyGrad;
@@ -91,6 +92,9 @@ const BAD: &[Bad] = &[
     bad!("fold", ["[2, 8]", "[3, 7]"], |g, records = [2, 8], table = [3, 7], control = [4]| {
         let segments = g.input("segments", Type::index([3, 2]))?;
         g.apply_all(Fold { accumulate: true, loss: false }, &[records, segments, table, control]).map(|all| all[0])
+    }),
+    bad!("example_stats", ["[5, 3]", "[4, 3]"], |g, x = [5, 3], z = [4, 3]| {
+        g.apply(ExampleStats { bias: true }, &[x, z])
     }),
     bad!("tap_stats", ["[5, 3], [4, 3], [4]"], |g, a = [5, 3], z = [4, 3], weights = [4]| {
         g.apply(TapStats, &[a, z, weights])

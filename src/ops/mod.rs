@@ -3,6 +3,7 @@
 //! One floor with [`crate::graph`]. No wgpu type is named here.
 
 pub mod dropout;
+pub mod examples;
 pub mod gather;
 mod gpu;
 pub mod layout;
@@ -27,6 +28,7 @@ pub const OPS: &[&str] = &[
     "clip_factor",
     "concat",
     "dropout",
+    "example_stats",
     "fold",
     "gather_rows",
     "layer_norm",

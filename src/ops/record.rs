@@ -81,6 +81,15 @@ pub struct OfGradients;
 #[derive(Clone, Copy, Debug)]
 pub struct OfTaps;
 
+/// Numbers of which the sum of squares is all that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct OfNorms;
+
+impl Fields for OfNorms {
+    const MAGNITUDES: bool = false;
+    const SUM: bool = false;
+}
+
 impl Fields for OfGradients {
     const MAGNITUDES: bool = true;
     const SUM: bool = false;

@@ -1,7 +1,7 @@
 //! The texts of the shaders: templates embedded in the library, rendered with the values that a [`Shader`] names.
 
 use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
-use super::{record, stats};
+use super::{examples, record, stats};
 use crate::base::{Error, Result};
 use crate::graph::{Dispatch, Shader};
 use minijinja::syntax::SyntaxConfig;
@@ -20,15 +20,16 @@ templates! {
     "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/record.wgsl"
     "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
-    "dropout.wgsl" "gather.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
+    "dropout.wgsl" "examples.wgsl" "gather.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
     "softmax.wgsl" "stats.wgsl"
 }
 
 /// The numbers that shaders share with the host.
-const NUMBERS: [(&str, usize); 16] = [
+const NUMBERS: [(&str, usize); 17] = [
     ("THREADS", THREADS),
     ("ROW_THREADS", ROW_THREADS),
     ("RECORD_THREADS", RECORD_THREADS),
+    ("EXAMPLE_ROWS", examples::ROWS_EACH),
     ("CHUNK", record::CHUNK),
     ("RECORD", record::RECORD),
     ("MAX", record::MAX),

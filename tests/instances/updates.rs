@@ -3,6 +3,7 @@
 use super::cases::{Bound, Case};
 use super::reference::Input;
 use steepest::base::{Shape, Type};
+use steepest::ops::examples::ExampleStats;
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::record::{self, CHUNK, RECORD};
 use steepest::ops::stats::{CLIP, CONTROL, ChunkStats, ClipFactor, Fold, HALT, TapStats};
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = updates();
     cases.extend(accumulations());
     cases.extend(taps());
+    cases.extend(examples());
     cases.extend(chunk_stats());
     cases.extend(folds());
     cases
@@ -160,6 +162,24 @@ fn tiny_and_odd(inputs: &mut [Input]) {
         numbers.iter_mut().for_each(|x| *x *= 1e-20);
         odd(numbers);
     }
+}
+
+fn examples() -> Vec<Case> {
+    let case = |n: usize, x: usize, z: usize, bias| {
+        let bound = Bound::Records { terms: 16.0 + 4.0 * (x + z) as f64 };
+        Case::new(ExampleStats { bias }, vec![real(&[n, x]), real(&[n, z])], bound)
+    };
+    let mut cases: Vec<Case> = [(1, 1, 1), (3, 5, 7), (16, 64, 10), (17, 3, 513), (129, 65, 33)]
+        .into_iter()
+        .flat_map(|(n, x, z)| [case(n, x, z, true), case(n, x, z, false)])
+        .collect();
+    cases.push(case(37, 20, 30, true).prepare(|inputs| {
+        inputs[1].numbers_mut().iter_mut().for_each(|x| *x *= 1e-25);
+        inputs[0].numbers_mut()[4] = f64::INFINITY;
+        inputs[1].numbers_mut()[700] = f64::NAN;
+        inputs[1].numbers_mut()[60..90].fill(0.0);
+    }));
+    cases
 }
 
 fn chunk_stats() -> Vec<Case> {
