@@ -8,11 +8,11 @@ use steepest::base::{Stream, StreamId};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets};
 use steepest::ops::record::{OfGradients, RECORD, measured};
-use steepest::probe::{QUANTITIES, Scope, Values};
+use steepest::probe::{Sizes, Values};
 use steepest::run::record::{Record, RecordSettings};
-use steepest::run::schema::{Column, Schema};
+use steepest::run::schema::Schema;
 use steepest::run::thinning::Every;
-use steepest::run::{Setup, Trainer, open_device};
+use steepest::run::{Setup, TappedLayer, Trainer, open_device};
 
 /// A network: the width of its input and of each layer.
 struct Size {
@@ -160,20 +160,21 @@ fn throughput() {
     );
 }
 
-/// The columns of a network with so many layers of two tensors.
+/// How many entries a network of so many dense layers has.
+fn sizes(layers: usize) -> Sizes {
+    Sizes { layers, dense: layers, tensors: 2 * layers }
+}
+
+/// The columns of such a network.
 fn schema(layers: usize) -> Schema {
-    let names = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
-    let columns = QUANTITIES.iter().map(|quantity| match quantity.scope {
-        Scope::Step => Column::scalar(quantity.id, "", ""),
-        Scope::Layer => Column::list(quantity.id, "", "", names(layers)),
-        Scope::Tensor => Column::list(quantity.id, "", "", names(2 * layers)),
-    });
-    Schema { columns: columns.collect() }
+    let names: Vec<String> = (0..2 * layers).map(|i| i.to_string()).collect();
+    let layer = |i: usize| TappedLayer { name: i.to_string(), kind: "linear".into(), activation_width: 1, dense: true };
+    Schema::of(&(0..layers).map(layer).collect::<Vec<_>>(), &names, sizes(layers))
 }
 
 /// Nanoseconds of [`Record::push`].
 fn pushes(layers: usize) {
-    let mut values = Values::new(layers, 2 * layers).flat().to_vec();
+    let mut values = Values::new(sizes(layers)).flat().to_vec();
     let mut stream = Stream::new(1, StreamId::Shuffle(0));
     values.iter_mut().for_each(|x| *x = f64::from(stream.next_word()));
     for (what, every) in [("no row ends", Every::Steps(1 << 40)), ("rows as by default", Every::Auto)] {

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use steepest::base::{Stream, StreamId};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets};
-use steepest::probe::{QUANTITIES, Scope};
 use steepest::run::record::{Record, RecordSettings};
-use steepest::run::schema::{Column, Schema};
 use steepest::run::{Step, Trainer};
 use training::{config, on_cpu, on_gpu, only};
 
@@ -61,15 +59,7 @@ const ACCUMULATED: &str =
 const LARGE: &str = "train.batch = 128\ntrain.optimizer = 'momentum'\ntrain.lr = 0.01";
 
 fn record(trainer: &Trainer, folder: &std::path::Path) -> Record {
-    let blueprint = trainer.blueprint();
-    let layers: Vec<String> = blueprint.layers.iter().map(|layer| layer.name.clone()).collect();
-    let tensors: Vec<String> = blueprint.arena.tensors.iter().map(|tensor| tensor.name.clone()).collect();
-    let columns = QUANTITIES.iter().map(|quantity| match quantity.scope {
-        Scope::Step => Column::scalar(quantity.id, quantity.doc, quantity.formula),
-        Scope::Layer => Column::list(quantity.id, quantity.doc, quantity.formula, layers.clone()),
-        Scope::Tensor => Column::list(quantity.id, quantity.doc, quantity.formula, tensors.clone()),
-    });
-    Record::create(folder, &Schema { columns: columns.collect() }, &RecordSettings::default()).unwrap()
+    Record::create(folder, &trainer.schema(), &RecordSettings::default()).unwrap()
 }
 
 /// Steps as a run makes them: submitted ahead, collected when they are there, recorded.

@@ -23,7 +23,8 @@ const DERIVATIVE_TOLERANCE: f64 = 1e-12;
 
 /// Ops that no graph of a user's has, with inputs of their own kind: their cases are in `tests/instances/updates.rs`, and
 /// their values are tested by `tests/optimizers.rs` and `tests/quantities.rs`.
-const END_OF_STEP: [&str; 6] = ["accumulate", "chunk_stats", "clip_factor", "fold", "tap_stats", "update"];
+const END_OF_STEP: [&str; 7] =
+    ["accumulate", "chunk_stats", "clip_factor", "example_stats", "fold", "tap_stats", "update"];
 
 /// Checks every case, and fails with all that is wrong.
 fn for_each(cases: &[Case], check: impl Fn(&Case) -> Result<(), String>) {

@@ -5,7 +5,7 @@ use ndarray::{Array1, Array2, Axis};
 use steepest::config::{self, Config, LossKind, Optimizer, Precision};
 use steepest::data::{Dataset, Splits, Targets};
 use steepest::nn::Model;
-use steepest::probe::QUANTITIES;
+use steepest::probe::{Noise, QUANTITIES};
 use steepest::run::{HostTensor, Setup, Trainer, open_device};
 
 const EXAMPLES: usize = 5;
@@ -85,6 +85,25 @@ fn ratios(steps: &[f64], weights: &[f64]) -> Vec<f64> {
     steps.iter().zip(weights).map(|(step, weight)| step / weight).collect()
 }
 
+/// S and |G|² of each layer, from the gradient of each example formed on its own. The batch is all there is, so that
+/// |G|² is ‖ḡ‖².
+fn noise(hand: &ByHand) -> [Noise; 2] {
+    let x = inputs().mapv(f64::from);
+    [(&x, 0), (&hand.activations[0], 1)].map(|(x, layer)| {
+        let example = |i: usize| -> Vec<f64> {
+            let d = hand.signals[layer].row(i);
+            let weights = d.iter().flat_map(|d| x.row(i).iter().map(move |x| d * x).collect::<Vec<_>>());
+            weights.chain(d.iter().copied()).collect()
+        };
+        let all: Vec<Vec<f64>> = (0..EXAMPLES).map(example).collect();
+        let mean: Vec<f64> =
+            (0..all[0].len()).map(|j| all.iter().map(|g| g[j]).sum::<f64>() / EXAMPLES as f64).collect();
+        let scatter = |g: &Vec<f64>| g.iter().zip(&mean).map(|(g, mean)| (g - mean).powi(2)).sum::<f64>();
+        let trace = all.iter().map(scatter).sum::<f64>() / (EXAMPLES - 1) as f64;
+        Noise { trace, signal: mean.iter().map(|g| g * g).sum() }
+    })
+}
+
 /// The values of a quantity.
 fn expected(id: &str, hand: &ByHand, params: &[HostTensor]) -> Vec<f64> {
     let grads: Vec<f64> = hand.gradients.iter().map(norm).collect();
@@ -98,6 +117,10 @@ fn expected(id: &str, hand: &ByHand, params: &[HostTensor]) -> Vec<f64> {
         "grad_norm" => vec![norm(&grads)],
         "weight_norm" => vec![norm(&weights)],
         "update_ratio" => vec![norm(&steps) / norm(&weights)],
+        "noise_trace" => vec![noise(hand).iter().map(|n| n.trace).sum()],
+        "noise_signal" => vec![noise(hand).iter().map(|n| n.signal).sum()],
+        "layer_noise_trace" => noise(hand).iter().map(|n| n.trace).collect(),
+        "layer_noise_signal" => noise(hand).iter().map(|n| n.signal).collect(),
         "signal" => hand.signals.iter().map(|d| norm(d) / (EXAMPLES as f64).sqrt()).collect(),
         "activation_rms" => of_activations(|a| norm(a) / (a.len() as f64).sqrt()),
         "activation_mean" => of_activations(|a| a.mean().unwrap()),
@@ -123,12 +146,24 @@ fn wrong(found: &[f64], expected: &[f64]) -> bool {
 #[test]
 fn quantities_are_what_their_formulas_say() {
     let mut trainer = trainer(true);
+    let (mut noises, mut scales) = (Vec::new(), [f64::NAN; 3]);
     for step in 0..3 {
         let params = trainer.params().unwrap();
         let values = trainer.step().unwrap().values.clone();
         let hand = by_hand(&params);
+        noises.push(noise(&hand));
+        // The scales are quotients of means over all steps so far.
+        let mean = |f: fn(&[Noise; 2]) -> f64| noises.iter().map(f).sum::<f64>();
+        scales[0] = mean(|n| n[0].trace) / mean(|n| n[0].signal);
+        scales[1] = mean(|n| n[1].trace) / mean(|n| n[1].signal);
+        scales[2] = mean(|n| n[0].trace + n[1].trace) / mean(|n| n[0].signal + n[1].signal);
         for quantity in &QUANTITIES {
-            let (found, expected) = (values.get(quantity.id), expected(quantity.id, &hand, &params));
+            let found = values.get(quantity.id);
+            let expected = match quantity.id {
+                "noise_scale" => scales[2..].to_vec(),
+                "layer_noise_scale" => scales[..2].to_vec(),
+                id => expected(id, &hand, &params),
+            };
             assert!(!wrong(found, &expected), "step {step}, {}: {found:?} {expected:?}", quantity.id);
         }
     }

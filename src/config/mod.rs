@@ -24,7 +24,7 @@ pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};
 pub use nearest::nearest;
 pub use optimizer::Optimizer;
-pub use output::{CheckpointEvery, Device, Record, RecordEvery, Validate, ValidateEvery};
+pub use output::{CheckpointEvery, Device, Probes, Record, RecordEvery, Validate, ValidateEvery};
 pub use setting::Range;
 pub use train::{Batch, Loss, LossKind, Piece, Precision, Reduction, Schedule, Train};
 pub use units::{Bytes, Span};
@@ -52,6 +52,8 @@ section! {
         validate: Validate = Section;
         /// What is written down.
         record: Record = Section;
+        /// What is measured beside the statistics of every step.
+        probes: Probes = Section;
         /// Where it runs.
         device: Device = Section;
     }

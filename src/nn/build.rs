@@ -36,6 +36,8 @@ pub struct Tap {
     pub name: String,
     /// The word that names the kind of the layer: `linear`.
     pub kind: &'static str,
+    /// What comes into a dense layer [rows, inputs], dropout applied; `None` for other kinds.
+    pub input: Option<ValueId>,
     /// The tap point [rows, outputs]: ∂ℓ/∂z is the backpropagated signal.
     pub z: ValueId,
     /// What becomes of z before the next layer with parameters, the last dropout left out; [rows, outputs]. For the last
@@ -65,9 +67,10 @@ impl Description {
         let mut taps: Vec<Tap> = Vec::new();
         for layer in &self.layers {
             g.set_scope(&layer.title());
-            h = self.apply(layer, g, h, mode)?;
+            let x = h;
+            h = self.apply(layer, g, x, mode)?;
             if !layer.params.is_empty() {
-                taps.push(self.tap(layer, h));
+                taps.push(self.tap(layer, x, h));
             } else if let (Some(tap), false) = (taps.last_mut(), matches!(layer.spec, Layer::Dropout { .. })) {
                 tap.activation = h;
                 if is_activation(&layer.spec) && tap.activation_layer.is_none() {
@@ -79,11 +82,12 @@ impl Description {
         Ok(Built { output: h, taps })
     }
 
-    fn tap(&self, layer: &LayerInfo, z: ValueId) -> Tap {
+    fn tap(&self, layer: &LayerInfo, x: ValueId, z: ValueId) -> Tap {
         Tap {
             layer: layer.index,
             name: layer.name.clone(),
             kind: layer.kind,
+            input: matches!(layer.spec, Layer::Linear { .. }).then_some(x),
             z,
             activation: z,
             activation_layer: None,
@@ -165,6 +169,8 @@ mod tests {
         assert_eq!(built.taps[1].activation_layer, Some(Layer::Tanh));
         assert_eq!(built.taps[2].activation, built.output);
         assert_eq!(built.taps[2].activation_layer, None);
+        let inputs: Vec<_> = built.taps.iter().map(|tap| tap.input.map(|x| g.shape(x).to_vec())).collect();
+        assert_eq!(inputs, [Some(vec![3, 5]), None, Some(vec![3, 4])]);
         assert!(g.scope().is_empty());
         g.type_check().unwrap();
     }

@@ -1,6 +1,7 @@
 //! Where the statistics of a step lie on the device: records of taps, the table that they are folded into, its rows.
 
 use crate::base::Shape;
+use crate::ops::examples::ExampleStats;
 use crate::ops::record::RECORD;
 use crate::ops::stats::TapStats;
 
@@ -23,25 +24,28 @@ pub struct RecordSpan {
 
 /// The layout of the tap records and of the table.
 ///
-/// Table rows: the forward taps, the signal taps, the loss; then, from [`Layout::params_row`] on, one row a parameter
+/// Table rows: the forward taps, the signal taps, the examples of dense layers, the loss; then, from [`Layout::params_row`] on, one row a parameter
 /// tensor. Without statistics the loss is the only row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// Tap records: the forward taps of all layers, then the signal taps. Those of the layers of one [`TapStats`] lie behind each
-    /// other, layer by layer.
+    /// Tap records: the forward taps of all layers, the signal taps, the examples of dense layers. Taps of the layers of one
+    /// [`TapStats`] lie behind each other, layer by layer.
     pub spans: Vec<RecordSpan>,
     /// Records in the tap buffer.
     pub records: usize,
     /// How many layers are tapped.
     pub layers: usize,
+    /// How many dense layers have the norms of their examples' gradients measured.
+    pub dense: usize,
     /// How many parameter tensors have rows.
     pub tensors: usize,
 }
 
 impl Layout {
-    /// The layout for tapped values of these shapes (activation and pre-activation of each layer) and so many tensors.
-    pub fn new(activations: &[Shape], pre_activations: &[Shape], tensors: usize) -> Self {
-        let mut layout = Self { layers: activations.len(), tensors, ..Self::default() };
+    /// The layout for tapped values of these shapes (activation and pre-activation of each layer), so many dense layers whose
+    /// examples are measured, and so many tensors.
+    pub fn new(activations: &[Shape], pre_activations: &[Shape], dense: usize, tensors: usize) -> Self {
+        let mut layout = Self { layers: activations.len(), dense, tensors, ..Self::default() };
         let mut signals = Vec::new();
         for (layer, (activation, pre_activation)) in activations.iter().zip(pre_activations).enumerate() {
             if layer % TapStats::LAYERS_MAX == 0 {
@@ -57,6 +61,12 @@ impl Layout {
             layout.spans.push(forward);
         }
         layout.spans.append(&mut signals);
+        for _ in 0..dense {
+            let first = aligned(layout.records);
+            let count = ExampleStats::groups(&pre_activations[0]);
+            layout.spans.push(RecordSpan { first, count });
+            layout.records = first + count;
+        }
         // An empty buffer cannot be bound.
         layout.records = layout.records.max(1);
         layout
@@ -68,7 +78,12 @@ impl Layout {
         spans.chain([0, 0]).map(|record| record as u32).collect()
     }
 
-    /// Rows that the gradient part of the step fills: taps and loss.
+    /// The row of the examples of the first dense layer; the others follow.
+    pub fn examples_row(&self) -> usize {
+        2 * self.layers
+    }
+
+    /// Rows that the gradient part of the step fills: taps, examples and loss.
     pub fn tap_rows(&self) -> usize {
         self.spans.len() + 1
     }

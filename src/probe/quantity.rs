@@ -5,8 +5,12 @@
 pub enum Scope {
     /// The whole step: one number.
     Step,
+    /// The whole step, where the noise of the gradient is estimated: one number, else none.
+    Noise,
     /// Each layer with parameters: one number a layer.
     Layer,
+    /// Each dense layer, where the noise of the gradient is estimated: one number a layer, else none.
+    Dense,
     /// Each parameter tensor: one number a tensor.
     Tensor,
 }
@@ -30,7 +34,7 @@ const fn row(id: &'static str, scope: Scope, formula: &'static str, doc: &'stati
 }
 
 /// Every quantity, in the order of a step's values.
-pub const QUANTITIES: [Quantity; 19] = [
+pub const QUANTITIES: [Quantity; 25] = [
     row(
         "loss",
         Scope::Step,
@@ -42,6 +46,24 @@ pub const QUANTITIES: [Quantity; 19] = [
     row("weight_norm", Scope::Step, "‖w‖₂", "norm of all parameters"),
     row("update_ratio", Scope::Step, "‖Δw‖₂ / ‖w‖₂", "how far a step moves the parameters; about 1e-3 is common"),
     row(
+        "noise_trace",
+        Scope::Noise,
+        "S = (Σ‖uᵢ‖² − B‖ḡ‖²)/(B − 1)",
+        "trace of the covariance of the examples' gradients in all dense layers (McCandlish et al. 2018)",
+    ),
+    row(
+        "noise_signal",
+        Scope::Noise,
+        "|G|² = ‖ḡ‖² − S·(1/B − 1/N)",
+        "square of the norm of the gradient of all dense layers, without the share of noise in it",
+    ),
+    row(
+        "noise_scale",
+        Scope::Noise,
+        "𝓑 = mean S / mean |G|²",
+        "simple noise scale in examples, both smoothed over 100 steps: about the batch size from which on more examples help little",
+    ),
+    row(
         "signal",
         Scope::Layer,
         "√(mean over examples of ‖∂ℓᵢ/∂zᵢ‖₂²)",
@@ -52,6 +74,14 @@ pub const QUANTITIES: [Quantity; 19] = [
     row("activation_max", Scope::Layer, "max |a|", "largest activation behind the layer"),
     row("layer_grad_norm", Scope::Layer, "‖g of the layer‖₂", "norm of the gradient of all the layer's tensors"),
     row("layer_update_ratio", Scope::Layer, "‖Δw of the layer‖₂ / ‖w of the layer‖₂", "how far a step moves the layer"),
+    row(
+        "layer_noise_trace",
+        Scope::Dense,
+        "S of the layer",
+        "trace of the covariance of the examples' gradients in the layer",
+    ),
+    row("layer_noise_signal", Scope::Dense, "|G|² of the layer", "square of the layer's gradient norm without noise"),
+    row("layer_noise_scale", Scope::Dense, "𝓑 of the layer", "noise scale of the layer alone, in examples"),
     row("tensor_grad_norm", Scope::Tensor, "‖g of the tensor‖₂", "norm of the tensor's gradient"),
     row("tensor_grad_mean", Scope::Tensor, "mean |g|", "mean magnitude of the finite gradient elements"),
     row("tensor_grad_max", Scope::Tensor, "max |g|", "largest magnitude of the finite gradient elements"),

@@ -1,6 +1,7 @@
 //! From the device's table to the values of a step.
 
 use super::layout::Layout;
+use super::noise::NoiseReader;
 use super::quantity::{QUANTITIES, Scope, find};
 use crate::ops::record::{
     MAGNITUDES, MAX, NON_FINITE, RECORD, SQUARES, STEP_SCALE, STEP_SQUARES, SUM, WEIGHT_SQUARES, ZEROS,
@@ -32,6 +33,63 @@ pub struct Reader {
     tensors: Vec<Count>,
     /// The tensors of each layer, which are neighbours.
     layer_tensors: Vec<Range<usize>>,
+    /// The layer of each dense layer whose examples are measured.
+    dense: Vec<usize>,
+    noise: NoiseReader,
+}
+
+/// What a reader has to know of a model and its data.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Whether the device computes in f32, else in f64.
+    pub single_precision: bool,
+    /// Elements of a row behind each layer's activations.
+    pub activation_widths: Vec<usize>,
+    /// Elements of each tensor.
+    pub tensor_lens: Vec<usize>,
+    /// The layer of each tensor, in the order of the layers.
+    pub tensor_layers: Vec<usize>,
+    /// The dense layers.
+    pub dense: Vec<usize>,
+    /// How many examples batches are drawn from; infinite where no two draws of one are alike.
+    pub population: f64,
+}
+
+/// How many entries the quantities of layers and tensors have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Layers with parameters.
+    pub layers: usize,
+    /// Dense layers whose examples are measured.
+    pub dense: usize,
+    /// Parameter tensors.
+    pub tensors: usize,
+}
+
+impl Sizes {
+    /// How many entries a quantity of this scope has.
+    pub fn width(&self, scope: Scope) -> usize {
+        match scope {
+            Scope::Step => 1,
+            Scope::Noise => usize::from(self.dense > 0),
+            Scope::Layer => self.layers,
+            Scope::Dense => self.dense,
+            Scope::Tensor => self.tensors,
+        }
+    }
+}
+
+/// What the host knows of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Taken {
+    /// The learning rate.
+    pub lr: f64,
+    /// How many rows of the logical batch were real.
+    pub rows: usize,
+    /// How many of them had a weight.
+    pub signal_rows: usize,
+    /// The sum of the weights.
+    pub weight: f64,
 }
 
 /// How many elements something has, and what means over them are multiplied with.
@@ -55,14 +113,13 @@ impl Count {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values {
     flat: Vec<f64>,
-    layers: usize,
-    tensors: usize,
+    sizes: Sizes,
 }
 
 impl Values {
     /// Room for so many layers and tensors, all zero.
-    pub fn new(layers: usize, tensors: usize) -> Self {
-        let mut values = Self { flat: Vec::new(), layers, tensors };
+    pub fn new(sizes: Sizes) -> Self {
+        let mut values = Self { flat: Vec::new(), sizes };
         values.flat = vec![0.0; values.start(QUANTITIES.len())];
         values
     }
@@ -72,16 +129,8 @@ impl Values {
         &self.flat
     }
 
-    fn width(&self, scope: Scope) -> usize {
-        match scope {
-            Scope::Step => 1,
-            Scope::Layer => self.layers,
-            Scope::Tensor => self.tensors,
-        }
-    }
-
     fn start(&self, quantity: usize) -> usize {
-        QUANTITIES[..quantity].iter().map(|q| self.width(q.scope)).sum()
+        QUANTITIES[..quantity].iter().map(|q| self.sizes.width(q.scope)).sum()
     }
 
     /// The values of a quantity: one, or one for each layer or tensor.
@@ -91,7 +140,7 @@ impl Values {
     pub fn get(&self, id: &str) -> &[f64] {
         let quantity = find(id).unwrap_or_else(|| panic!("no quantity is called {id}"));
         let start = self.start(quantity);
-        &self.flat[start..start + self.width(QUANTITIES[quantity].scope)]
+        &self.flat[start..start + self.sizes.width(QUANTITIES[quantity].scope)]
     }
 
     /// The loss.
@@ -101,15 +150,26 @@ impl Values {
 
     /// The backpropagated signal of each layer: the first quantity of layers.
     pub fn signal(&self) -> &[f64] {
-        &self.flat[STEP_COLUMNS..][..self.layers]
+        let start = STEP_COLUMNS + NOISE_COLUMNS * self.sizes.width(Scope::Noise);
+        &self.flat[start..][..self.sizes.layers]
     }
 
     /// The value of a quantity of the whole step.
     ///
     /// # Panics
-    /// If there is no such quantity.
+    /// If there is no such quantity, or it was not measured.
     pub fn scalar(&self, id: &str) -> f64 {
         self.get(id)[0]
+    }
+}
+
+/// The readings of the noise to their columns: those of dense layers, and those of all together.
+fn spread_noise(reader: &NoiseReader, by_dense: &mut [f64], whole: &mut [f64]) {
+    let all = reader.last().iter().zip(reader.smoothed());
+    let numbers = all.map(|(last, smoothed)| [last.trace, last.signal, smoothed.scale()]);
+    let dense = by_dense.len() / NOISE_COLUMNS;
+    for (i, numbers) in numbers.enumerate() {
+        if i < dense { spread(by_dense, numbers, i, dense) } else { spread(whole, numbers, 0, 1) }
     }
 }
 
@@ -153,47 +213,67 @@ fn ratio(step: f64, weight: f64) -> f64 {
     if weight == 0.0 { 0.0 } else { step / weight }
 }
 
+/// 2ᵉ: what sums in a record of this maximum were divided by, e not below the exponent of the smallest normal number.
+fn unit(max: f64, exponent_min: i32) -> f64 {
+    if max == 0.0 {
+        return 1.0;
+    }
+    let exponent = ((max.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(exponent_min);
+    // The device's factor 2⁻ᵉ is a normal number too.
+    let exponent = exponent.min(-exponent_min);
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}
+
 impl Reader {
-    /// A reader of tables with this layout. `tensor_layers` is the layer of each tensor, in the order of the layers.
-    pub fn new(
-        layout: Layout,
-        single_precision: bool,
-        activation_widths: &[usize],
-        tensor_lens: &[usize],
-        tensor_layers: &[usize],
-    ) -> Self {
-        let exponent_min = if single_precision { -126 } else { -1022 };
-        let layers = 0..activation_widths.len();
-        let bound = |layer: usize| tensor_layers.partition_point(|&other| other < layer);
-        let layer_tensors = layers.map(|layer| bound(layer)..bound(layer + 1)).collect();
-        let activations = activation_widths.iter().map(Count::of).collect();
-        let tensors = tensor_lens.iter().map(Count::of).collect();
-        Self { layout, exponent_min, activations, tensors, layer_tensors }
+    /// A reader of tables with this layout.
+    pub fn new(layout: Layout, of: &Measured) -> Self {
+        let bound = |layer: usize| of.tensor_layers.partition_point(|&other| other < layer);
+        let dense = if layout.dense > 0 { of.dense.clone() } else { Vec::new() };
+        Self {
+            exponent_min: if of.single_precision { -126 } else { -1022 },
+            layer_tensors: (0..of.activation_widths.len()).map(|layer| bound(layer)..bound(layer + 1)).collect(),
+            activations: of.activation_widths.iter().map(Count::of).collect(),
+            tensors: of.tensor_lens.iter().map(Count::of).collect(),
+            noise: NoiseReader::new(dense.len(), of.population),
+            dense,
+            layout,
+        }
+    }
+
+    /// How many entries the quantities have.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { layers: self.layout.layers, dense: self.layout.dense, tensors: self.layout.tensors }
     }
 
     /// Room for the values of a step.
     pub fn values(&self) -> Values {
-        Values::new(self.layout.layers, self.layout.tensors)
+        Values::new(self.sizes())
     }
 
-    /// 2ᵉ: what sums in a record of this maximum were divided by.
+    /// The noise of the gradient in the steps so far.
+    pub fn noise(&self) -> &NoiseReader {
+        &self.noise
+    }
+
+    /// The same, to go on from a checkpoint.
+    pub fn noise_mut(&mut self) -> &mut NoiseReader {
+        &mut self.noise
+    }
+
     fn unit(&self, max: f64) -> f64 {
-        if max == 0.0 {
-            return 1.0;
-        }
-        let exponent = ((max.to_bits() >> 52 & 0x7ff) as i32 - 1023).max(self.exponent_min);
-        // The device's factor 2⁻ᵉ is a normal number too.
-        let exponent = exponent.min(-self.exponent_min);
-        f64::from_bits(((exponent + 1023) as u64) << 52)
+        unit(max, self.exponent_min)
     }
 
-    /// Fills `values` from a table. `rows` is how many rows of the logical batch were real, `signal_rows` how many of these
-    /// had a weight. No allocation.
-    pub fn read(&self, table: &[f64], lr: f64, rows: usize, signal_rows: usize, values: &mut Values) {
+    /// Fills `values` from a table. No allocation.
+    pub fn read(&mut self, table: &[f64], taken: Taken, values: &mut Values) {
+        let Taken { lr, rows, signal_rows, weight: share_sum } = taken;
         let row = |i: usize| &table[i * RECORD..][..RECORD];
         let (layers, tensors) = (self.layout.layers, self.layout.tensors);
+        let dense = self.layout.dense;
         let (whole, rest) = values.flat.split_at_mut(STEP_COLUMNS);
-        let (by_layer, by_tensor) = rest.split_at_mut(LAYER_COLUMNS * layers);
+        let (noise, rest) = rest.split_at_mut(if dense > 0 { NOISE_COLUMNS } else { 0 });
+        let (by_layer, rest) = rest.split_at_mut(LAYER_COLUMNS * layers);
+        let (by_dense, by_tensor) = rest.split_at_mut(NOISE_COLUMNS * dense);
         for (t, tensor) in self.tensors.iter().enumerate().take(tensors) {
             let record = row(self.layout.params_row() + t);
             let squares = [record[SQUARES], record[WEIGHT_SQUARES], record[STEP_SQUARES], 0.0];
@@ -236,6 +316,18 @@ impl Reader {
         let [gradient, weight, step] = norms_of(&(0..tensors));
         let loss = row(self.layout.loss_row())[SUM];
         whole.copy_from_slice(&[loss, lr, gradient, weight, ratio(step, weight)]);
+        if dense > 0 {
+            let unit = |max: f64| unit(max, self.exponent_min);
+            let squares = |i: usize| {
+                let record = row(self.layout.examples_row() + i);
+                record[SQUARES] * unit(record[MAX]) * unit(record[MAX])
+            };
+            let gradients = &by_layer[4 * layers..];
+            let of_layers =
+                self.dense.iter().enumerate().map(|(i, &layer)| (squares(i), gradients[layer] * gradients[layer]));
+            self.noise.push(of_layers, rows, share_sum);
+            spread_noise(&self.noise, by_dense, noise);
+        }
     }
 
     /// Where the first non-finite value of a step was, if there was one.
@@ -257,6 +349,7 @@ impl Reader {
 
 /// Quantities of the whole step, then of layers, then of tensors: the order of the table makes the starts simple.
 const STEP_COLUMNS: usize = 5;
+const NOISE_COLUMNS: usize = 3;
 const LAYER_COLUMNS: usize = 6;
 
 #[cfg(test)]
@@ -264,14 +357,24 @@ mod tests {
     use super::*;
     use crate::base::Shape;
 
-    fn reader() -> Reader {
+    const TAKEN: Taken = Taken { lr: 0.1, rows: 4, signal_rows: 4, weight: 1.0 };
+
+    fn reader(dense: usize) -> Reader {
         let shapes = [Shape::from([4, 3]), Shape::from([4, 2])];
-        Reader::new(Layout::new(&shapes, &shapes, 2), true, &[3, 2], &[6, 2], &[0, 1])
+        let of = Measured {
+            single_precision: true,
+            activation_widths: vec![3, 2],
+            tensor_lens: vec![6, 2],
+            tensor_layers: vec![0, 1],
+            dense: vec![1],
+            population: f64::INFINITY,
+        };
+        Reader::new(Layout::new(&shapes, &shapes, dense, 2), &of)
     }
 
     #[test]
     fn columns_stand_where_the_table_of_quantities_says() {
-        let reader = reader();
+        let mut reader = reader(0);
         let mut values = reader.values();
         let mut table = vec![0.0; reader.layout.table_len()];
         let row = |table: &mut Vec<f64>, i: usize, fields: [f64; RECORD]| {
@@ -281,7 +384,7 @@ mod tests {
         row(&mut table, 3, [0.25, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         row(&mut table, 4, [0.0, 0.0, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0]);
         row(&mut table, 8, [1.0, 9.0, 6.0, 0.0, 3.0, 0.0, 16.0, STEP_SCALE * STEP_SCALE * 4.0]);
-        reader.read(&table, 0.1, 4, 4, &mut values);
+        reader.read(&table, TAKEN, &mut values);
         assert_eq!((values.scalar("loss"), values.loss()), (0.7, 0.7));
         assert_eq!(values.scalar("lr"), 0.1);
         assert!((values.get("activation_rms")[0] - 1.0).abs() < 1e-15);
@@ -297,8 +400,27 @@ mod tests {
     }
 
     #[test]
+    fn noise_is_read_from_the_examples_and_the_gradient_of_their_layer() {
+        let mut reader = reader(1);
+        let mut values = reader.values();
+        let mut table = vec![0.0; reader.layout.table_len()];
+        // The gradient of tensor 1 has norm 2; Σ‖∂(wᵢℓᵢ)‖² is 5 in units of 4².
+        table[9 * RECORD..][..2].copy_from_slice(&[1.0, 4.0]);
+        table[4 * RECORD..][..2].copy_from_slice(&[4.5, 5.0]);
+        table[5 * RECORD + SUM] = 0.7;
+        reader.read(&table, TAKEN, &mut values);
+        let noise = super::super::Noise::of_batch(80.0 * 16.0, 4.0, 4.0, f64::INFINITY);
+        let numbers = [noise.trace, noise.signal, noise.scale()];
+        let found = ["noise_trace", "noise_signal", "noise_scale"].map(|id| values.scalar(id));
+        assert_eq!((found, values.scalar("loss")), (numbers, 0.7));
+        let found = ["layer_noise_trace", "layer_noise_signal", "layer_noise_scale"].map(|id| values.get(id)[0]);
+        assert_eq!((found, values.get("tensor_grad_norm")), (numbers, &[0.0, 2.0][..]));
+        assert_eq!(values.get("signal"), values.signal());
+    }
+
+    #[test]
     fn the_first_non_finite_value_is_the_first_in_the_order_of_computation() {
-        let reader = reader();
+        let reader = reader(0);
         let mut table = vec![0.0; reader.layout.table_len()];
         assert_eq!(reader.non_finite(&table), None);
         table[9 * RECORD + NON_FINITE] = 1.0;
@@ -313,13 +435,13 @@ mod tests {
 
     #[test]
     fn numbers_below_the_range_of_f32_squares_keep_their_norm() {
-        let reader = reader();
+        let mut reader = reader(0);
         let mut values = reader.values();
         let mut table = vec![0.0; reader.layout.table_len()];
         let tiny = f64::from(4e-20f32);
         table[8 * RECORD + MAX] = tiny;
-        table[8 * RECORD + SQUARES] = (tiny / reader.unit(tiny)).powi(2);
-        reader.read(&table, 0.1, 4, 4, &mut values);
+        table[8 * RECORD + SQUARES] = (tiny / unit(tiny, -126)).powi(2);
+        reader.read(&table, TAKEN, &mut values);
         assert!((values.get("tensor_grad_norm")[0] / tiny - 1.0).abs() < 1e-15);
     }
 }

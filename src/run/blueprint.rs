@@ -10,6 +10,7 @@ use crate::config::{Optimizer, Reduction};
 use crate::data::TargetKind;
 use crate::graph::{Graph, ValueId};
 use crate::nn::{Built, Description, Mode, TargetValues, total};
+use crate::ops::examples::ExampleStats;
 use crate::ops::record::RECORD;
 use crate::ops::stats::{CONTROL, Fold, TapStats};
 use crate::optim::update_graph;
@@ -44,6 +45,8 @@ pub struct Request<'a> {
     pub clip_value: Option<f64>,
     /// Whether statistics are measured.
     pub statistics: bool,
+    /// Whether the norms of per-example gradients in dense layers are measured too.
+    pub noise: bool,
     /// The seed of dropout masks.
     pub seed: u64,
     /// The most elements of an arena part.
@@ -59,6 +62,8 @@ pub struct TappedLayer {
     pub kind: String,
     /// Elements of a row behind its activation.
     pub activation_width: usize,
+    /// Whether it is a dense layer.
+    pub dense: bool,
 }
 
 /// The plans of a run.
@@ -169,11 +174,12 @@ impl Blueprint {
             let shapes =
                 |pick: fn(&crate::nn::Tap) -> ValueId| built.taps.iter().map(|tap| g.shape(pick(tap))).collect();
             let (activations, outputs): (Vec<Shape>, Vec<Shape>) = (shapes(|tap| tap.activation), shapes(|tap| tap.z));
-            let layout = Layout::new(&activations, &outputs, tensors);
+            let dense = built.taps.iter().filter(|tap| request.noise && tap.input.is_some()).count();
+            let layout = Layout::new(&activations, &outputs, dense, tensors);
             tap(&mut g, &built, signals, weights, &layout, &mut places)?;
             layout
         } else {
-            Layout::new(&[], &[], 0)
+            Layout::new(&[], &[], 0, 0)
         };
         let layers = tapped_layers(&g, &built);
         let tensor_layers = request.model.params.iter().map(|param| layer_of(&built, &param.name)).collect();
@@ -278,6 +284,13 @@ fn tap(
         let offset = layout.spans[group * most].first * RECORD;
         places.push((records, Place { buffer: names::TAP_RECORDS.into(), offset, len: layout.records * RECORD }));
     }
+    let dense = built.taps.iter().zip(signals).filter_map(|(tap, &signal)| Some((tap, tap.input?, signal)));
+    for ((tap, x, signal), span) in dense.zip(&layout.spans[layout.examples_row()..]) {
+        g.set_scope(&format!("{} {}", tap.name, tap.kind));
+        let records = g.apply(ExampleStats { bias: tap.params.len() > 1 }, &[x, signal])?;
+        let offset = span.first * RECORD;
+        places.push((records, Place { buffer: names::TAP_RECORDS.into(), offset, len: layout.records * RECORD }));
+    }
     Ok(())
 }
 
@@ -287,6 +300,7 @@ fn tapped_layers(g: &Graph, built: &Built) -> Vec<TappedLayer> {
         name: tap.name.clone(),
         kind: tap.kind.to_string(),
         activation_width: width(tap.activation),
+        dense: tap.input.is_some(),
     };
     built.taps.iter().map(layer).collect()
 }

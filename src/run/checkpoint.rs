@@ -7,6 +7,7 @@
 //! | `best/<name>` | the parameters with the lowest validation loss, where they are kept | that of the run |
 //! | `host/control` | clip factor, halt flag, norm | F64 |
 //! | `host/history` | the readings that verdicts are made from, smoothed | F64 |
+//! | `host/noise` | the noise of the gradient, smoothed | F64 |
 //! | `host/row` | the row of the step record that had not ended | F64 |
 //!
 //! Numbers beside them are JSON in the metadata of the file, under the key `run`, and the settings are TOML under `config`.
@@ -28,7 +29,7 @@ use std::sync::Arc;
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// The version of the format, which a file names under the key `steepest_checkpoint`.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 const VERSION_KEY: &str = "steepest_checkpoint";
 
 /// Arenas that are no trainer's.
@@ -147,7 +148,12 @@ impl Checkpoint {
                     .map(move |tensor| NamedTensor { name: format!("{arena}/{}", tensor.name), ..tensor.clone() })
             })
             .collect();
-        let host = [("control", &self.trainer.control), ("history", &self.trainer.history), ("row", &self.pending)];
+        let host = [
+            ("control", &self.trainer.control),
+            ("history", &self.trainer.history),
+            ("noise", &self.trainer.noise),
+            ("row", &self.pending),
+        ];
         tensors.extend(host.map(|(name, numbers)| NamedTensor {
             name: format!("{HOST}/{name}"),
             shape: vec![numbers.len()],
@@ -190,10 +196,10 @@ impl Checkpoint {
             let data = host.remove(name).ok_or_else(|| foreign(format!("it lacks {HOST}/{name}")))?;
             Ok(data.to_f64())
         };
-        let (control, history, pending) = (take("control")?, take("history")?, take("row")?);
+        let (control, history, noise, pending) = (take("control")?, take("history")?, take("noise")?, take("row")?);
         let best = arenas.remove(BEST);
         let Numbers { steps, examples, run } = numbers;
-        let trainer = TrainerState { steps, examples, arenas, control, history };
+        let trainer = TrainerState { steps, examples, arenas, control, history, noise };
         Ok(Self { config, trainer, run, best, pending })
     }
 
@@ -278,6 +284,7 @@ mod tests {
                 arenas: [("params".into(), tensors(0.1)), ("exp_avg".into(), tensors(-0.0))].into(),
                 control: vec![1.0, 0.0, 0.3, 0.0],
                 history: vec![7.0, f64::NEG_INFINITY],
+                noise: vec![1.0],
             },
             run: RunState {
                 data: u64::MAX,

@@ -9,7 +9,7 @@ use super::observer::Observer;
 use super::record::Record;
 use super::saved::read_preprocessing;
 use super::summary::{SUMMARY_FILE, Summary};
-use super::train::{Parts, RunEnd, open_trainer, record_settings, run_info, schema};
+use super::train::{Parts, RunEnd, open_trainer, record_settings, run_info};
 use crate::base::{Error, Result};
 use crate::config::Config;
 use crate::optim;
@@ -54,7 +54,7 @@ pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut
     let state = std::mem::take(&mut checkpoint.trainer);
     let (mut trainer, reason) = open_trainer(config, splits, Some(state))?;
     let state = checkpoint.run_state(&trainer.blueprint().arena)?;
-    let (schema, settings) = (schema(config, &trainer), record_settings(config));
+    let (schema, settings) = (trainer.schema(), record_settings(config));
     let record = Record::resume(folder.path(), &schema, &settings, steps, &checkpoint.pending)?;
     drop(checkpoint);
     folder.remove_unfinished();

@@ -1,7 +1,9 @@
 //! What the columns of the step record are.
 
+use super::blueprint::TappedLayer;
 use super::thinning::Thinning;
 use crate::base::{Error, Result};
+use crate::probe::{QUANTITIES, Quantity, Scope, Sizes};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -78,6 +80,25 @@ pub(super) struct SchemaFile {
 }
 
 impl Schema {
+    /// The columns of a run with these layers and tensors: every quantity that it measures, so that the values of its steps
+    /// are a row.
+    pub fn of(layers: &[TappedLayer], tensors: &[String], sizes: Sizes) -> Self {
+        let names = |wanted: fn(&TappedLayer) -> bool| -> Vec<&str> {
+            layers.iter().filter(|layer| wanted(layer)).map(|layer| layer.name.as_str()).collect()
+        };
+        let column = |quantity: &Quantity| {
+            let list = |labels: &[&str]| Column::list(quantity.id, quantity.doc, quantity.formula, labels.to_vec());
+            match quantity.scope {
+                Scope::Step | Scope::Noise => Column::scalar(quantity.id, quantity.doc, quantity.formula),
+                Scope::Layer => list(&names(|_| true)),
+                Scope::Dense => list(&names(|layer| layer.dense)),
+                Scope::Tensor => list(&tensors.iter().map(String::as_str).collect::<Vec<_>>()),
+            }
+        };
+        let measured = QUANTITIES.iter().filter(|quantity| sizes.width(quantity.scope) > 0);
+        Self { columns: measured.map(column).collect() }
+    }
+
     /// How many values a step has.
     pub fn width(&self) -> usize {
         self.columns.iter().map(Column::width).sum()

@@ -7,7 +7,6 @@ use super::feed::total_steps;
 use super::folder::RunFolder;
 use super::observer::{LayerRow, Observer, RunInfo};
 use super::record::{Record, RecordSettings};
-use super::schema::{Column, Schema};
 use super::summary::Summary;
 use super::thinning::Every;
 use super::trainer::{Setup, Trainer, TrainerState};
@@ -15,7 +14,6 @@ use super::{load, open_device};
 use crate::base::{Error, Result};
 use crate::config::{Config, Precision, RecordEvery};
 use crate::data::{Dataset, Optimum, Preprocessing, Splits};
-use crate::probe::{QUANTITIES, Scope};
 use std::path::PathBuf;
 
 /// What a caller decides beside the config.
@@ -53,7 +51,7 @@ pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observe
     let folder = RunFolder::create(options.out.as_deref(), &config.record.dir, &config.name)?;
     let info = run_info(config, &trainer, &parts, &reason, &folder);
     write_setting(config, options, &info, &folder, &parts.preprocessing)?;
-    let record = Record::create(folder.path(), &schema(config, &trainer), &record_settings(config))?;
+    let record = Record::create(folder.path(), &trainer.schema(), &record_settings(config))?;
     observer.start(&info);
     let state = RunState { data: parts.fingerprint, ..RunState::default() };
     let run = Run { config, folder: &folder, parts, info };
@@ -134,22 +132,6 @@ fn write_setting(
         ("seed".to_owned(), config.train.seed.into()),
         ("command".to_owned(), options.command.clone().into()),
     ])
-}
-
-/// The columns of the step record of a run.
-pub(super) fn schema(config: &Config, trainer: &Trainer) -> Schema {
-    let blueprint = trainer.blueprint();
-    let statistics = config.record.statistics;
-    let layers: Vec<String> = blueprint.layers.iter().filter(|_| statistics).map(|layer| layer.name.clone()).collect();
-    let tensors: Vec<String> =
-        blueprint.arena.tensors.iter().filter(|_| statistics).map(|tensor| tensor.name.clone()).collect();
-    let measured = QUANTITIES.iter().filter(|quantity| statistics || quantity.scope == Scope::Step);
-    let columns = measured.map(|quantity| match quantity.scope {
-        Scope::Step => Column::scalar(quantity.id, quantity.doc, quantity.formula),
-        Scope::Layer => Column::list(quantity.id, quantity.doc, quantity.formula, layers.clone()),
-        Scope::Tensor => Column::list(quantity.id, quantity.doc, quantity.formula, tensors.clone()),
-    });
-    Schema { columns: columns.collect() }
 }
 
 /// How the step record of a run is kept.

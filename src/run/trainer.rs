@@ -5,17 +5,18 @@ use super::engine::{Batch, Engine};
 use super::evaluator::{Outputs, evaluation_rows};
 use super::feed::{Feed, batching, class_weights, resident, total_steps};
 use super::objective::Objective;
+use super::schema::Schema;
 use super::tensors::{HostTensor, fit, named};
 use super::weights::Tensors;
 use crate::base::{Error, Result, Threads};
-use crate::config::Config;
+use crate::config::{Config, Layer};
 use crate::data::{Batching, MicroBatch, RowSource, Schedule, Splits};
 use crate::exec::Executor;
 use crate::graph::StepScalars;
 use crate::nn::{Description, Model};
 use crate::ops::optimize::Rule;
 use crate::optim;
-use crate::probe::{NonFinite, Reader, Values};
+use crate::probe::{Measured, NoiseReader, NonFinite, Reader, Taken, Values};
 use crate::verdict::{History, Verdict};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -41,9 +42,7 @@ struct Meta {
     step: u64,
     epoch: f64,
     examples: u64,
-    lr: f64,
-    rows: usize,
-    signal_rows: usize,
+    taken: Taken,
 }
 
 /// A trainer between two steps: all that the steps to come depend on beside config and data.
@@ -60,6 +59,8 @@ pub struct TrainerState {
     pub control: Vec<f64>,
     /// The readings that verdicts are made from.
     pub history: Vec<f64>,
+    /// The noise of the gradient, smoothed, as [`crate::probe::NoiseReader::to_numbers`] gives it.
+    pub noise: Vec<f64>,
 }
 
 /// A training run, step by step.
@@ -140,6 +141,7 @@ impl Trainer {
             clip_norm: config.train.clip_norm,
             clip_value: config.train.clip_value,
             statistics: config.record.statistics,
+            noise: config.probes.noise && batching.batch_rows() > 1,
             seed: config.train.seed,
             part_len_max: info.binding_len_max,
         })?;
@@ -153,7 +155,7 @@ impl Trainer {
         let per_epoch = batching.batches_per_epoch() as u64;
         let total = total_steps(config, per_epoch);
         let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
-        let reader = reader(&blueprint, info.precision == "f32");
+        let reader = reader(&blueprint, info.precision == "f32", population(config, train.len()));
         let source: Arc<dyn RowSource> = train;
         let feed = Feed::new(&source, schedule, resident)?;
         let statistics = config.record.statistics;
@@ -200,6 +202,7 @@ impl Trainer {
             arenas,
             control: self.engine.control()?,
             history: self.history.to_numbers(),
+            noise: self.reader.noise().to_numbers(),
         })
     }
 
@@ -218,6 +221,9 @@ impl Trainer {
         self.engine.set_control(control)?;
         let history = History::from_numbers(self.history.names().to_vec(), &state.history);
         self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
+        if !self.reader.noise_mut().restore(&state.noise) {
+            return Err(Error::input("noise", format!("{} numbers", state.noise.len())));
+        }
         self.examples = state.examples;
         Ok(())
     }
@@ -246,7 +252,7 @@ impl Trainer {
         let t = u32::try_from(step + 1).map_err(|_| Error::failure("trainer", "more than 2³² steps"))?;
         let [bias_correction1, bias_correction2] = self.rule.bias_corrections(t);
         let scalars = StepScalars { step: t - 1, t, lr, bias_correction1, bias_correction2, ..StepScalars::default() };
-        let mut signal_rows = 0;
+        let mut taken = Taken { lr, ..Taken::default() };
         loop {
             let staged = self.feed.next(self.source.as_ref())?;
             let micro: &MicroBatch = &staged.batch;
@@ -256,15 +262,16 @@ impl Trainer {
                 rows: micro.rows as u32,
                 ..scalars
             };
-            signal_rows += micro.weights.iter().filter(|&&w| w != 0.0).count();
+            taken.signal_rows += micro.weights.iter().filter(|&&w| w != 0.0).count();
+            taken.weight += micro.weights.iter().sum::<f64>();
             let batch = Batch { micro, x: &staged.x, labels: &staged.labels, values: &staged.values };
             self.engine.submit(&batch, scalars)?;
             if micro.last {
-                let rows = micro.batch_rows;
+                taken.rows = micro.batch_rows;
                 let epoch =
                     f64::from(micro.epoch) + (micro.batch + 1) as f64 / self.batching.batches_per_epoch() as f64;
-                self.examples += rows as u64;
-                self.in_flight.push_back(Meta { step, epoch, examples: self.examples, lr, rows, signal_rows });
+                self.examples += taken.rows as u64;
+                self.in_flight.push_back(Meta { step, epoch, examples: self.examples, taken });
                 break;
             }
         }
@@ -281,7 +288,7 @@ impl Trainer {
         let Some(tag) = self.engine.executor_mut().poll(&mut self.table, wait)? else { return Ok(None) };
         let meta = self.in_flight.pop_front().expect("every reading belongs to a step");
         debug_assert_eq!(tag, u64::from(meta.step as u32));
-        self.reader.read(&self.table, meta.lr, meta.rows, meta.signal_rows, &mut self.step.values);
+        self.reader.read(&self.table, meta.taken, &mut self.step.values);
         self.step.step = meta.step;
         self.step.epoch = meta.epoch;
         self.step.examples = meta.examples;
@@ -351,6 +358,17 @@ impl Trainer {
         self.engine.executor()
     }
 
+    /// The columns of the step record: the values of a step are a row of it.
+    pub fn schema(&self) -> Schema {
+        let tensors: Vec<String> = self.blueprint.arena.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+        Schema::of(&self.blueprint.layers, &tensors, self.reader.sizes())
+    }
+
+    /// The noise of the gradient in the steps so far.
+    pub fn noise(&self) -> &NoiseReader {
+        self.reader.noise()
+    }
+
     /// What the readings so far say about each layer.
     pub fn verdicts(&self) -> Vec<Verdict> {
         self.history.verdicts()
@@ -399,10 +417,23 @@ impl Trainer {
 }
 
 /// What reads the tables of these plans.
-fn reader(blueprint: &Blueprint, single_precision: bool) -> Reader {
-    let widths: Vec<usize> = blueprint.layers.iter().map(|layer| layer.activation_width).collect();
-    let lens: Vec<usize> = blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect();
-    Reader::new(blueprint.layout.clone(), single_precision, &widths, &lens, &blueprint.tensor_layers)
+fn reader(blueprint: &Blueprint, single_precision: bool, population: f64) -> Reader {
+    let layers = blueprint.layers.iter().enumerate();
+    let of = Measured {
+        single_precision,
+        activation_widths: blueprint.layers.iter().map(|layer| layer.activation_width).collect(),
+        tensor_lens: blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect(),
+        tensor_layers: blueprint.tensor_layers.clone(),
+        dense: layers.filter(|(_, layer)| layer.dense).map(|(i, _)| i).collect(),
+        population,
+    };
+    Reader::new(blueprint.layout.clone(), &of)
+}
+
+/// How many examples batches are drawn from: dropout makes no two draws of one alike.
+fn population(config: &Config, examples: usize) -> f64 {
+    let drops = |layer: &Layer| matches!(layer, Layer::Dropout { p } if *p > 0.0);
+    if config.model.layers.iter().any(drops) { f64::INFINITY } else { examples as f64 }
 }
 
 /// The initial parameters of a model.

@@ -92,7 +92,7 @@ fn epoch(epoch: f64) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::probe::Values;
+    use crate::probe::{Sizes, Values};
 
     pub(in crate::view) fn info(steps_total: u64, steps_per_epoch: u64) -> RunInfo {
         RunInfo {
@@ -121,7 +121,12 @@ pub(super) mod tests {
         let mut lines = Vec::new();
         for step in 0..steps_total {
             let epoch = (step + 1) as f64 / steps_per_epoch as f64;
-            lines.extend(progress.step(&Step { step, epoch, values: Values::new(1, 1), ..Step::default() }));
+            lines.extend(progress.step(&Step {
+                step,
+                epoch,
+                values: Values::new(Sizes { layers: 1, dense: 0, tensors: 1 }),
+                ..Step::default()
+            }));
             if (step + 1).is_multiple_of(steps_per_epoch) {
                 progress.validation(&Validation { step, epoch, loss: 0.5, accuracy: Some(0.9), best: true });
             }

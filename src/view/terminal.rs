@@ -168,7 +168,7 @@ fn device(info: &RunInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::Values;
+    use crate::probe::{Sizes, Values};
     use std::sync::{Arc, Mutex};
 
     /// What was written, to be read while the writer still holds it.
@@ -220,7 +220,11 @@ mod tests {
             let out = Shared::default();
             let mut terminal = Terminal::new(Box::new(out.clone()), Style::PLAIN, false, is_quiet);
             terminal.start(&info());
-            terminal.step(&Step { values: Values::new(2, 2), epoch: 0.5, ..Step::default() });
+            terminal.step(&Step {
+                values: Values::new(Sizes { layers: 2, dense: 0, tensors: 2 }),
+                epoch: 0.5,
+                ..Step::default()
+            });
             drop(terminal);
             assert_eq!(out.text().contains("step  1"), !is_quiet, "{}", out.text());
             assert_eq!(out.text().is_empty(), is_quiet);
@@ -232,7 +236,11 @@ mod tests {
         let out = Shared::default();
         let mut terminal = Terminal::new(Box::new(out.clone()), Style::PLAIN, true, false);
         terminal.start(&info());
-        terminal.step(&Step { values: Values::new(2, 2), epoch: 0.5, ..Step::default() });
+        terminal.step(&Step {
+            values: Values::new(Sizes { layers: 2, dense: 0, tensors: 2 }),
+            epoch: 0.5,
+            ..Step::default()
+        });
         terminal.layers(&[]);
         terminal.stop();
         assert!(out.text().ends_with("step  1  epoch 0.500   loss 0         grad norm 0\n"), "{}", out.text());

@@ -103,8 +103,9 @@ fn bad_shaders(shaders: &[File], ops: &[File]) -> Vec<String> {
 /// The line of the reference that a quantity has.
 fn line_of_quantity(quantity: &Quantity) -> String {
     let scope = match quantity.scope {
-        Scope::Step => "step",
+        Scope::Step | Scope::Noise => "step",
         Scope::Layer => "layer",
+        Scope::Dense => "dense layer",
         Scope::Tensor => "tensor",
     };
     let cell = |text: &str| text.replace('|', "\\|");
