@@ -1,4 +1,4 @@
-//! What statistics cost: whole training steps with them and without, in turn; then the measurement alone against a copy,
+//! What statistics cost: whole training steps without them, with them, and with the noise of the gradient, in turn; then the measurement alone against a copy,
 //! and the step record. `-- --statistics` adds criterion's measurements; a word picks the sizes whose name holds it.
 
 use criterion::{BenchmarkId, Criterion};
@@ -13,6 +13,19 @@ use steepest::run::record::{Record, RecordSettings};
 use steepest::run::schema::Schema;
 use steepest::run::thinning::Every;
 use steepest::run::{Setup, TappedLayer, Trainer, open_device};
+
+/// What a step measures.
+#[derive(Clone, Copy, PartialEq)]
+enum Measuring {
+    Nothing,
+    /// Norms, taps, updates.
+    Statistics,
+    /// What is measured if nothing is set: the noise of the gradient too.
+    Default,
+}
+
+const WAYS: [(&str, Measuring); 3] =
+    [("off", Measuring::Nothing), ("statistics", Measuring::Statistics), ("default", Measuring::Default)];
 
 /// A network: the width of its input and of each layer.
 struct Size {
@@ -46,7 +59,8 @@ const SIZES: [Size; 3] = [
 ];
 
 impl Size {
-    fn trainer(&self, statistics: bool, threads: usize) -> Trainer {
+    fn trainer(&self, measuring: Measuring, threads: usize) -> Trainer {
+        let (statistics, noise) = (measuring != Measuring::Nothing, measuring == Measuring::Default);
         let hidden = &self.widths[1..self.widths.len() - 1];
         let layers: String =
             hidden.iter().map(|out| format!("{{ kind = \"linear\", out = {out} }}, \"relu\", ")).collect();
@@ -54,7 +68,7 @@ impl Size {
         let text = format!(
             "[model]\nlayers = [{layers}{{ kind = \"linear\", out = 10 }}]\n\
              [train]\nbatch = {batch}\noptimizer = \"{optimizer}\"\nlr = 0.001\nepochs = 1000000\n\
-             [record]\nstatistics = {statistics}\n\
+             [record]\nstatistics = {statistics}\n[probes]\nnoise = {noise}\n\
              [device]\ndevice = \"cpu\"\nthreads = {threads}\n"
         );
         let config = Config::from_toml_str(&text, "bench.toml").expect("a valid config");
@@ -97,38 +111,35 @@ fn median(mut xs: Vec<f64>) -> f64 {
     xs[xs.len() / 2]
 }
 
-/// Both variants in turn, so that other load meets both alike, and each first as often as second.
+/// All ways in turn, so that other load meets them alike, and each first as often as last.
 fn interleaved(size: &Size, threads: usize) {
-    let mut trainers = [size.trainer(false, threads), size.trainer(true, threads)];
-    let mut seconds = [Vec::new(), Vec::new()];
-    let mut ratios = Vec::new();
+    let mut trainers = WAYS.map(|(_, measuring)| size.trainer(measuring, threads));
+    let mut seconds = [const { Vec::new() }; WAYS.len()];
     for trainer in &mut trainers {
         trainer.within(|trainer| time(trainer, size.steps));
     }
     for round in 0..size.rounds {
-        let mut now = [0.0; 2];
-        for turn in 0..2 {
-            let which = (turn + round) % 2;
-            now[which] = trainers[which].within(|trainer| time(trainer, size.steps)) / size.steps as f64;
-            seconds[which].push(now[which]);
+        for turn in 0..WAYS.len() {
+            let which = (turn + round) % WAYS.len();
+            let now = trainers[which].within(|trainer| time(trainer, size.steps)) / size.steps as f64;
+            seconds[which].push(now);
         }
-        ratios.push(now[1] / now[0]);
     }
-    let least = seconds.each_ref().map(|xs| xs.iter().copied().fold(f64::INFINITY, f64::min));
-    let [off, on] = seconds.map(median);
-    println!(
-        "{} batch {} {}, {threads} threads: off {:.2} us, on {:.2} us, ratio of medians {:.3}, median of ratios {:.3}, ratio of minima {:.3}",
-        size.name,
-        size.batch,
-        size.optimizer,
-        off * 1e6,
-        on * 1e6,
-        on / off,
-        median(ratios),
-        least[1] / least[0]
-    );
-    let [off, on] = trainers.each_mut().map(|trainer| trainer.params().expect("parameters"));
-    assert!(off == on, "statistics changed the weights");
+    println!("{} batch {} {}, {threads} threads", size.name, size.batch, size.optimizer);
+    let off = seconds[0].clone();
+    for ((name, _), own) in WAYS.iter().zip(&seconds) {
+        let ratios: Vec<f64> = own.iter().zip(&off).map(|(own, off)| own / off).collect();
+        let least = |xs: &[f64]| xs.iter().copied().fold(f64::INFINITY, f64::min);
+        println!(
+            "  {name:10} {:>10.2} us, ratio of medians {:.3}, median of ratios {:.3}, ratio of minima {:.3}",
+            median(own.clone()) * 1e6,
+            median(own.clone()) / median(off.clone()),
+            median(ratios),
+            least(own) / least(&off)
+        );
+    }
+    let [off, statistics, default] = trainers.each_mut().map(|trainer| trainer.params().expect("parameters"));
+    assert!(off == statistics && off == default, "measuring changed the weights");
 }
 
 /// Numbers per second of one measurement in the first-level cache, beside a copy of as many.
@@ -200,8 +211,8 @@ fn by_criterion(c: &mut Criterion, wanted: impl Fn(&str) -> bool) {
     let mut group = c.benchmark_group("step");
     group.sample_size(10).measurement_time(Duration::from_secs(2));
     for size in SIZES.iter().filter(|size| wanted(size.name)) {
-        for (what, statistics) in [("off", false), ("on", true)] {
-            let mut trainer = size.trainer(statistics, 0);
+        for (what, measuring) in WAYS {
+            let mut trainer = size.trainer(measuring, 0);
             group.bench_function(BenchmarkId::new(what, size.name), |b| {
                 trainer.within(|trainer| b.iter(|| run(trainer, 1)));
             });

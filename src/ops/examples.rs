@@ -2,11 +2,12 @@
 //! for a bias (Goodfellow 2015, arXiv:1510.01799). Exact where an example is one row.
 
 use super::expect_dtypes;
-use super::record::{self, NON_FINITE, OfNorms, RECORD, SQUARES, scale_of};
+use super::record::{self, MAX, NON_FINITE, OfNorms, RECORD, SQUARES, scale_of};
 use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
 use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
 /// Rows that share a record.
 pub(crate) const ROWS_EACH: usize = 16;
@@ -63,21 +64,51 @@ impl<R: Real> WithSimd for Groups<'_, R> {
         for (i, out) in out.chunks_exact_mut(RECORD).enumerate() {
             let from = first + i * ROWS_EACH;
             let count = ROWS_EACH.min(rows - from);
-            let mut norms = [R::ZERO; ROWS_EACH];
-            for (row, norm) in (from..).zip(&mut norms[..count]) {
-                let incoming = norm_of(simd, &x.0[row * x.1..(row + 1) * x.1]);
-                let outgoing = norm_of(simd, &z.0[row * z.1..(row + 1) * z.1]);
-                *norm = outgoing * (incoming * incoming + bias).sqrt();
+            let [mut incoming, mut outgoing] = [[R::ZERO; ROWS_EACH]; 2];
+            for (row, (incoming, outgoing)) in (from..from + count).zip(incoming.iter_mut().zip(&mut outgoing)) {
+                *incoming = square_sum(simd, &x.0[row * x.1..(row + 1) * x.1]);
+                *outgoing = square_sum(simd, &z.0[row * z.1..(row + 1) * z.1]);
             }
+            let (mut sum, mut max, mut largest) = (R::ZERO, R::ZERO, R::ZERO);
+            for (x, z) in incoming.into_iter().zip(outgoing).take(count) {
+                let square = z * (x + bias);
+                sum += square;
+                max = if square > max { square } else { max };
+                largest = largest.max(x).max(z);
+            }
+            // Squares that left the normal numbers are at most 2⁻¹²⁶ each, and count for at most 2³⁰ as much: nothing, beside
+            // a sum like this. What is not finite makes the sum so.
+            let plain = sum > R::exp2i(-64) && sum.is_finite() && largest < R::exp2i(30);
             out.fill(R::ZERO);
-            record::measure(simd, OfNorms, &norms[..count], R::ONE, out);
+            if plain {
+                out[MAX] = max.sqrt();
+                let scale = scale_of(out[MAX]);
+                out[SQUARES] = sum * scale * scale;
+            } else {
+                let range = from..from + count;
+                scaled(range, x, z, bias, out);
+            }
         }
     }
 }
 
-/// The norm of a row; NaN if an element is not finite.
+/// The record of rows with elements that are tiny, huge or not finite.
+#[cold]
+#[inline(never)]
+fn scaled<R: Real>(rows: Range<usize>, x: (&[R], usize), z: (&[R], usize), bias: R, out: &mut [R]) {
+    let mut norms = [R::ZERO; ROWS_EACH];
+    let count = rows.len();
+    for (row, norm) in rows.zip(&mut norms) {
+        let incoming = scaled_norm(&x.0[row * x.1..(row + 1) * x.1]);
+        let outgoing = scaled_norm(&z.0[row * z.1..(row + 1) * z.1]);
+        *norm = outgoing * (incoming * incoming + bias).sqrt();
+    }
+    record::measured(OfNorms, &norms[..count], R::ONE, out);
+}
+
+/// The sum of squares of a row.
 #[inline(always)]
-fn norm_of<S: Simd, R: Real>(simd: S, xs: &[R]) -> R {
+fn square_sum<S: Simd, R: Real>(simd: S, xs: &[R]) -> R {
     let lanes = Wide::<S, R>::lanes();
     let mut sums = Wide::zero(simd);
     let whole = xs.chunks_exact(lanes);
@@ -90,17 +121,14 @@ fn norm_of<S: Simd, R: Real>(simd: S, xs: &[R]) -> R {
         let x = Wide::load(simd, rest);
         sums = x.mul_add(x, sums);
     }
-    let squares = sums.sum_lanes();
-    // Here no square that counts has left the normal numbers.
-    if squares > R::exp2i(-64) && squares < R::exp2i(96) { squares.sqrt() } else { scaled_norm(xs) }
+    sums.sum_lanes()
 }
 
-#[cold]
-#[inline(never)]
+/// The norm of a row; NaN if an element is not finite.
 fn scaled_norm<R: Real>(xs: &[R]) -> R {
     let mut record = [R::ZERO; RECORD];
     record::measured(OfNorms, xs, R::ONE, &mut record);
-    let norm = record[SQUARES].sqrt() / scale_of(record[record::MAX]);
+    let norm = record[SQUARES].sqrt() / scale_of(record[MAX]);
     if record[NON_FINITE] == R::ZERO { norm } else { R::of(f64::NAN) }
 }
 
