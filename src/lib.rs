@@ -138,6 +138,7 @@
 //! | [`probe`] | the quantities |
 //! | [`verdict`] | what the readings say about each layer |
 //! | [`run`] | trainer, step record, run folder: joins all of the above |
+//! | [`study`] | many steps or runs with one question |
 //! | [`view`] | text for people |
 //! | [`cli`] | the command line |
 
@@ -154,6 +155,7 @@ pub mod optim;
 pub mod plan;
 pub mod probe;
 pub mod run;
+pub mod study;
 pub mod verdict;
 pub mod view;
 

@@ -33,6 +33,9 @@ pub enum Command {
     /// Write the exact gradients of chosen examples to a file, and check them if asked
     #[command(after_help = INSPECT)]
     Inspect(InspectArgs),
+    /// Measure the noise of the gradient and advise a batch size
+    #[command(after_help = NOISE)]
+    Noise(NoiseArgs),
     /// Show graph, plans, buffers and memory of a run without running it
     #[command(after_help = PLAN)]
     Plan(PlanArgs),
@@ -74,6 +77,16 @@ Examples:
   steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check
   steepest inspect runs/digits --weights runs/digits/model.safetensors --rows 0..8 --part test --out g.safetensors";
 
+const NOISE: &str = "\
+Examples:
+  steepest noise                                    # the built-in digits
+  steepest noise net.toml --epochs 2
+  steepest noise net.toml --max-steps 500 --json > noise.json
+
+The noise scale is the batch size at which the gradients of single examples scatter as much as the gradient is long
+(McCandlish et al. 2018, \"An Empirical Model of Large-Batch Training\"). Well below it, twice the batch saves half the
+steps; well above it, next to nothing. It grows as training goes on.";
+
 const PLAN: &str = "\
 Examples:
   steepest plan
@@ -113,6 +126,26 @@ pub struct DeviceArgs {
     /// f32, or f64, which runs on the CPU alone
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct NoiseArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What all random numbers follow from
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Passes over the training part
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Steps after which it ends
+    #[arg(long, value_name = "N")]
+    pub max_steps: Option<u64>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -5,6 +5,7 @@ mod args;
 mod devices;
 mod evaluate;
 mod inspect;
+mod noise;
 mod plan;
 mod predict;
 mod settings;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Result<()> {
         Command::Eval(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Noise(args) => noise::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),

@@ -41,11 +41,13 @@
 //! gradients near 1e-30 have a norm in f32. Means, maxima and norms are of the finite elements; how many are not is a
 //! quantity of its own, and [`Reader::non_finite`] tells which came first.
 
+mod interval;
 mod layout;
 mod noise;
 mod quantity;
 mod reading;
 
+pub use interval::{Quotient, quotient};
 pub use layout::{Layout, RecordSpan, aligned};
 pub use noise::{Noise, NoiseReader, SCALE_MAX};
 pub use quantity::{QUANTITIES, Quantity, Scope, find};

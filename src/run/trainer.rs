@@ -333,9 +333,25 @@ impl Trainer {
         self.batching.batches_per_epoch() as u64
     }
 
+    /// Steps until training ends, where the config bounds them.
+    pub fn steps_total(&self, config: &Config) -> u64 {
+        total_steps(config, self.steps_per_epoch())
+    }
+
     /// Examples of a full logical batch.
     pub fn batch_rows(&self) -> usize {
         self.batching.batch_rows()
+    }
+
+    /// About how many rows a micro-batch can have: what a row takes, in the memory that this run leaves free. `None` where the
+    /// device does not tell its memory.
+    pub fn micro_batch_max(&self) -> Option<u64> {
+        let info = self.executor().info();
+        let limit = info.memory_bytes? as f64;
+        let scalar = if info.precision == "f64" { 8 } else { 4 };
+        let row = self.blueprint.gradients.private_bytes(scalar) as f64 / self.batching.micro as f64;
+        let free = limit - self.blueprint.memory_bytes(scalar) as f64;
+        Some((self.batching.micro as f64 + free / row.max(1.0)).max(1.0) as u64)
     }
 
     /// How often training waited for the loader.

@@ -1,0 +1,7 @@
+//! Many steps or runs with one question.
+
+mod advice;
+mod noise;
+
+pub use advice::{Advice, LrRule, advice};
+pub use noise::{LayerNoise, NoiseStudy, Stretch, study as noise};
