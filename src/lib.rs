@@ -138,7 +138,8 @@
 //! | [`probe`] | the quantities |
 //! | [`verdict`] | what the readings say about each layer |
 //! | [`run`] | trainer, step record, run folder: joins all of the above |
-//! | [`view`] | text for people |
+//! | [`study`] | many runs with one question |
+//! | [`view`] | text and pictures for people |
 //! | [`cli`] | the command line |
 
 pub mod autodiff;
@@ -154,6 +155,7 @@ pub mod optim;
 pub mod plan;
 pub mod probe;
 pub mod run;
+pub mod study;
 pub mod verdict;
 pub mod view;
 

@@ -1,0 +1,3 @@
+//! Many runs with one question.
+
+pub mod compare;
