@@ -111,7 +111,11 @@ impl Progress for Shown {
         }
         let loss = run.loss.map_or("not finite".to_owned(), significant);
         let (place, steps) = (&self.place, count(run.steps));
-        let line = format!("  {place} {name}, seed {}: loss {loss} after {steps} steps in {} s", run.seed, significant(run.seconds));
+        let line = format!(
+            "  {place} {name}, seed {}: loss {loss} after {steps} steps in {} s",
+            run.seed,
+            significant(run.seconds)
+        );
         match &self.bar {
             Some(bar) => bar.println(line),
             // That nobody reads on is no reason to end.

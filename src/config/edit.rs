@@ -38,11 +38,7 @@ impl Config {
     }
 
     /// The same, where not `--set` but something else is what errors name as the place of the changes.
-    pub fn set_all_for<S: AsRef<str>>(
-        &mut self,
-        place: &str,
-        assignments: impl IntoIterator<Item = S>,
-    ) -> Result<()> {
+    pub fn set_all_for<S: AsRef<str>>(&mut self, place: &str, assignments: impl IntoIterator<Item = S>) -> Result<()> {
         let edits = assignments.into_iter().map(|text| Edit::parse(text.as_ref())).collect::<Result<Vec<_>>>();
         let edits = edits.map_err(|error| error.within(place))?;
         let mut root = Value::Table(self.to_table(Detail::Changed));

@@ -3,8 +3,8 @@
 use crate::base::{Error, Result};
 use crate::config::{self, Config};
 use crate::data::{
-    Blobs, Circles, CsvSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare, Quadratic, Scaling, Source,
-    Spirals, Splits, Task, Teacher,
+    Blobs, Circles, CsvSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare, Quadratic, Scaling,
+    Source, Spirals, Splits, Task, Teacher,
 };
 use std::path::Path;
 

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | loss | mean loss of the training examples with the weights as they are, without dropout; of 2,048 evenly spaced ones where there are more |
 //! | accuracy | of the weights that the run kept: on the test part, else the validation part; else of the last ones on the training examples |
-//! | time to target | seconds of training up to the first place where the loss is at most the target; steps and examples likewise. Where no target is given it is the highest of the variants' lowest losses, so that each of them comes there |
+//! | time to target | seconds of training up to the first place where the loss is at most the target; steps and examples likewise. Where no target is given it is the highest of the variants' lowest losses, so that each of them comes there; on a surface with valleys there is none then |
 //! | cosine | mean cosine of the angle between two successive updates, over the places |
 //! | straightness | ‖w_end − w_start‖ over the sum of all ‖Δw‖: 1 for a straight path |
 //! | rises | share of the steps at the places after which the loss, as defined above, was higher than before |
@@ -117,7 +117,8 @@ fn one(
     let splits = run::load(&config)?;
     let steps = config.train.max_steps.unwrap_or(u64::MAX);
     progress.begin(index, count, &plan.name, steps);
-    let place = if options.seeds == 1 { plan.folder.clone() } else { format!("{}/seed-{}", plan.folder, config.train.seed) };
+    let place =
+        if options.seeds == 1 { plan.folder.clone() } else { format!("{}/seed-{}", plan.folder, config.train.seed) };
     let mut watch = Watch::new(&config, &splits, &options.budget, steps, progress)?;
     let out = folder.path().join(&place);
     let train = TrainOptions { out: Some(out.clone()), command: options.command.clone() };

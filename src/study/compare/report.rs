@@ -1,10 +1,10 @@
 //! What came of a comparison.
 
+use super::Options;
 use super::basins::Journey;
 use super::convex::Convex;
 use super::spread::{Spread, wilson};
 use super::variants::{Budget, Planned};
-use super::Options;
 use crate::base::{Error, Result};
 use crate::config::{Config, LossKind};
 use crate::nn::Wells;
@@ -277,7 +277,8 @@ impl Comparison {
     }
 
     pub(super) fn finish(&mut self) {
-        if self.target.is_none() {
+        // From the bottom of a valley to the bottom of a valley there is no loss that says how far a run has come.
+        if self.target.is_none() && self.surface().is_none() {
             let runs = self.variants.iter().flat_map(|variant| &variant.runs);
             let lowest = runs.filter(|run| run.non_finite_step.is_none()).filter_map(|run| run.loss_lowest);
             self.target = lowest.reduce(f64::max);
@@ -295,7 +296,7 @@ impl Comparison {
     /// # Errors
     /// Never for numbers that are finite or null.
     pub fn to_json(&self) -> Result<Vec<u8>> {
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::failure(FILE, error))?;
+        let mut text = serde_json::to_vec(self).map_err(|error| Error::failure(FILE, error))?;
         text.push(b'\n');
         Ok(text)
     }

@@ -159,7 +159,8 @@ fn planned(base: &Config, settings: &[(&Vary, &String)], budget: &Budget) -> Res
     let name = words.join(", ");
     let rows = run::load(&config)?.train.len();
     set_end(&mut config, rows, budget).map_err(|error| error.within(format!("variant {name}")))?;
-    let folder: String = name.replace(", ", "-").chars().map(|c| if c.is_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    let folder: String =
+        name.replace(", ", "-").chars().map(|c| if c.is_alphanumeric() || c == '.' { c } else { '-' }).collect();
     config.name.clone_from(&folder);
     let settings = settings.iter().map(|(vary, value)| (vary.key.clone(), (*value).clone())).collect();
     Ok(Planned { name, folder, settings, config })
@@ -224,7 +225,7 @@ name = "convex"
 source = "quadratic"
 examples = 16384
 features = 4
-noise = 0.5
+noise = 0.1
 condition = 10
 
 [model]
@@ -264,6 +265,7 @@ lr = 0.05
 max_steps = 2000
 
 [record]
+every = 50
 flight = 0
 checkpoint = 0
 
@@ -292,7 +294,9 @@ impl Example {
 
     /// The batch sizes that show it, where the usual ones do not.
     pub fn vary(self) -> Vec<Vary> {
-        let sizes = |text| vec![Vary { key: "train.batch".into(), values: split(text).into_iter().map(str::to_owned).collect() }];
+        let sizes = |text| {
+            vec![Vary { key: "train.batch".into(), values: split(text).into_iter().map(str::to_owned).collect() }]
+        };
         match self {
             Self::Digits => Vec::new(),
             Self::Convex => sizes("full,1,4,16,64"),
@@ -324,7 +328,12 @@ mod tests {
         assert!(plans.is_err());
         let plans = digits(&["train.batch=full,4", "train.optimizer=sgd,adam"], budget).unwrap();
         let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-        let all = ["batch full, optimizer sgd", "batch full, optimizer adam", "batch 4, optimizer sgd", "batch 4, optimizer adam"];
+        let all = [
+            "batch full, optimizer sgd",
+            "batch full, optimizer adam",
+            "batch 4, optimizer sgd",
+            "batch 4, optimizer adam",
+        ];
         assert_eq!(names, all);
         let steps: Vec<Option<u64>> = plans.iter().map(|plan| plan.config.train.max_steps).collect();
         assert_eq!(steps, [Some(3), Some(3), Some(651), Some(651)], "1,293 examples are 324 steps of 4, and 10 are 3");

@@ -1,10 +1,10 @@
 //! What is looked at while a variant trains.
 
+use super::Progress;
 use super::basins;
 use super::convex::Ground;
 use super::report::Place;
 use super::variants::Budget;
-use super::Progress;
 use crate::base::Result;
 use crate::config::Config;
 use crate::data::{Dataset, Splits};
@@ -19,8 +19,11 @@ const SAMPLE_MAX: usize = 2048;
 /// How much the step number grows from one place to the next.
 const GROWTH: f64 = 1.15;
 
-/// Looks at the weights alone, over a run, where a distance or a path is to be shown.
-const TRACK: u64 = 2000;
+/// Looks at the weights alone, over a run, where a distance is to be shown.
+const DISTANCES: u64 = 2000;
+
+/// The same, where a path is to be shown.
+const POINTS: u64 = 500;
 
 /// Time that is spent in training, not in looking.
 #[derive(Debug)]
@@ -105,7 +108,11 @@ impl<'a> Watch<'a> {
         let sample: Vec<u32> = (0..count).map(|i| (i * rows / count) as u32).collect();
         let convex = Ground::of(config, splits)?;
         let wells = basins::surface(config, splits);
-        let track = if convex.is_some() || wells.is_some() { (steps / TRACK).max(1) } else { 0 };
+        let track = match (&convex, &wells) {
+            (Some(_), _) => (steps / DISTANCES).max(1),
+            (None, Some(_)) => (steps / POINTS).max(1),
+            (None, None) => 0,
+        };
         Ok(Self {
             config: config.clone(),
             sample: splits.train.subset(&sample)?,

@@ -107,10 +107,10 @@ fn distance(comparison: &Comparison) -> String {
     }
     let chart = Chart {
         title: format!("{}: distance to the optimum", comparison.name),
-        label: "‖w − w*‖".into(),
+        label: "distance to the optimum".into(),
         names: names(comparison),
         panels: vec![Panel { label: "steps".into(), series }],
-        note: format!("seed {}; dots: theory", comparison.seeds[0]),
+        note: format!("seed {}; dashed: theory", comparison.seeds[0]),
     };
     chart.draw()
 }
@@ -119,7 +119,7 @@ const MAP: f64 = 300.0;
 const COLUMNS: usize = 3;
 
 /// Heights whose contours are drawn.
-const LEVELS: [f64; 9] = [0.05, 0.15, 0.25, 0.35, 0.45, 0.6, 0.8, 1.2, 2.0];
+const LEVELS: [f64; 10] = [0.03, 0.1, 0.2, 0.32, 0.42, 0.54, 0.65, 0.8, 1.2, 2.0];
 
 /// Points of a path that are drawn, at most.
 const POINTS: usize = 400;
@@ -129,13 +129,13 @@ fn paths(comparison: &Comparison, wells: Wells) -> String {
     let range = [-1.7, 1.7];
     let rows = comparison.variants.len().div_ceil(COLUMNS);
     let columns = comparison.variants.len().min(COLUMNS);
-    let (width, height) = (54.0 + (MAP + 34.0) * columns as f64, 84.0 + (MAP + 64.0) * rows as f64);
+    let (width, height) = (54.0 + (MAP + 48.0) * columns as f64, 84.0 + (MAP + 80.0) * rows as f64);
     let mut svg = Svg::new(width, height);
     let title = format!("{}: paths of {} seeds over the surface", comparison.name, comparison.seeds.len());
     svg.text([46.0, 28.0], &title, 17.0, Anchor::Start, INK);
     let levels: Vec<_> = LEVELS.iter().map(|&level| contours(|p| wells.height(&p), level, range, range, 120)).collect();
     for (i, variant) in comparison.variants.iter().enumerate() {
-        let corner = [46.0 + (MAP + 34.0) * (i % COLUMNS) as f64, 74.0 + (MAP + 64.0) * (i / COLUMNS) as f64];
+        let corner = [46.0 + (MAP + 48.0) * (i % COLUMNS) as f64, 74.0 + (MAP + 80.0) * (i / COLUMNS) as f64];
         let frame = Frame { x: corner[0], y: corner[1], width: MAP, height: MAP };
         let x = Axis::linear(range, [frame.x, frame.right()]);
         let y = Axis::linear(range, [frame.bottom(), frame.y]);
@@ -156,7 +156,8 @@ fn paths(comparison: &Comparison, wells: Wells) -> String {
         svg.outline(frame, INK);
     }
     let barrier = significant(wells.barrier());
-    let note = format!("dots: where a run ended; square: where all began; the pass out of that valley is {barrier} high");
+    let note =
+        format!("dots: where a run ended; square: where all began; the pass out of that valley is {barrier} high");
     svg.text([46.0, height - 14.0], &note, 12.0, Anchor::Start, PALE);
     svg.finish()
 }
@@ -183,6 +184,8 @@ fn marks(svg: &mut Svg, frame: Frame, x: &Axis, y: &Axis) {
         let Some(at) = x.at(value) else { continue };
         svg.text([at, frame.bottom() + 17.0], &label, 12.0, Anchor::Middle, INK);
     }
+    svg.text([frame.x + MAP / 2.0, frame.bottom() + 35.0], "first parameter", 12.0, Anchor::Middle, PALE);
+    svg.text_upwards([frame.x - 24.0, frame.y + MAP / 2.0], "second parameter", 12.0, Anchor::Middle, PALE);
     for (value, label) in y.ticks() {
         let Some(at) = y.at(value) else { continue };
         svg.text([frame.x - 7.0, at + 4.0], &label, 12.0, Anchor::End, INK);

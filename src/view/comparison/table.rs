@@ -10,14 +10,19 @@ pub fn text(comparison: &Comparison, style: Style) -> String {
     let heading = |text: &str| style.paint(text, Paint::Bold);
     let seeds = comparison.seeds.len();
     let over = if seeds == 1 { String::new() } else { format!(", median of {seeds} seeds, range below") };
-    let mut text = format!("{}\n", heading(&format!("{}: {} variants{over}", comparison.name, comparison.variants.len())));
+    let mut text =
+        format!("{}\n", heading(&format!("{}: {} variants{over}", comparison.name, comparison.variants.len())));
     text.push_str(&main_table(comparison).render(style));
     if let Some(target) = comparison.target {
         let how = if comparison.target_given { "as asked for" } else { "the highest of the variants' lowest losses" };
         text.push_str(&format!("  target: loss {}, {how}\n", significant(target)));
     }
     if comparison.is_convex() {
-        text.push_str(&format!("\n{}\n{}", heading("distance to the known optimum"), convex_table(comparison).render(style)));
+        text.push_str(&format!(
+            "\n{}\n{}",
+            heading("distance to the known optimum"),
+            convex_table(comparison).render(style)
+        ));
     }
     if comparison.surface().is_some() {
         let head = heading("valleys, with Wilson's intervals at 95 %");
@@ -100,7 +105,9 @@ fn table(
     let mut table = Table::new([("variant", Align::Left)].into_iter().chain(heads).chain([(heading, Align::Left)]));
     for variant in &comparison.variants {
         let cells = |write: &dyn Fn(&Spread, Format) -> String| -> Vec<String> {
-            let cell = |(_, id, format): &&(&str, &str, Format)| variant.over_seeds.get(id).map_or("-".into(), |spread| write(spread, *format));
+            let cell = |(_, id, format): &&(&str, &str, Format)| {
+                variant.over_seeds.get(id).map_or("-".into(), |spread| write(spread, *format))
+            };
             columns.iter().map(cell).collect()
         };
         let medians = cells(&|spread, format| format(spread.median)).into_iter().map(Cell::from);
@@ -110,7 +117,9 @@ fn table(
                 let (low, high) = (format(spread.min), format(spread.max));
                 if low == high { String::new() } else { format!("{}–{high}", bare(&low)) }
             };
-            let ranges = cells(&range).into_iter().map(|text| Cell::painted(if text == "-" { String::new() } else { text }, Paint::Dim));
+            let ranges = cells(&range)
+                .into_iter()
+                .map(|text| Cell::painted(if text == "-" { String::new() } else { text }, Paint::Dim));
             table.row([Cell::from("")].into_iter().chain(ranges).chain([Cell::from("")]));
         }
     }

@@ -47,7 +47,7 @@ impl Axis {
         // Few decades need marks between, many can do without some.
         let stride = (decades / 5.0).ceil().max(1.0) as i32;
         let between: &[f64] = match decades {
-            d if d < 0.8 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
+            d if d < 0.8 => &[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
             d if d < 2.0 => &[1.0, 2.0, 5.0],
             _ => &[1.0],
         };
@@ -103,7 +103,8 @@ mod tests {
             let axis = Axis::log([low, high], [0.0, 1.0]).unwrap();
             assert!((1..=9).contains(&axis.ticks().len()) || high / low < 1.1, "{low} {high}: {:?}", axis.ticks());
         }
-        let linear: Vec<String> = Axis::linear([-1.5, 1.5], [0.0, 1.0]).ticks().into_iter().map(|tick| tick.1).collect();
+        let linear: Vec<String> =
+            Axis::linear([-1.5, 1.5], [0.0, 1.0]).ticks().into_iter().map(|tick| tick.1).collect();
         assert_eq!(linear, ["-1", "0", "1"]);
     }
 

@@ -38,7 +38,9 @@ pub struct Chart {
     pub note: String,
 }
 
-const PANEL: [f64; 2] = [330.0, 300.0];
+/// Height of a panel, and widths of one of several and of a single one.
+const HEIGHT: f64 = 300.0;
+const WIDTHS: [f64; 2] = [330.0, 620.0];
 const LEFT: f64 = 74.0;
 const GAP: f64 = 26.0;
 
@@ -46,21 +48,22 @@ impl Chart {
     /// Draws it. All axes are logarithmic; values that are not above 0 have no place.
     pub fn draw(&self) -> String {
         let count = self.panels.len() as f64;
-        let width = LEFT + count * PANEL[0] + (count - 1.0) * GAP + 24.0;
+        let panel_width = WIDTHS[usize::from(self.panels.len() == 1)];
+        let width = LEFT + count * panel_width + (count - 1.0) * GAP + 24.0;
         let rows = legend_rows(&self.names, width - LEFT - 24.0);
         let top = 44.0 + 20.0 * rows.len() as f64 + 12.0;
         let note_room = if self.note.is_empty() { 0.0 } else { 24.0 };
-        let height = top + PANEL[1] + 52.0 + note_room;
+        let height = top + HEIGHT + 52.0 + note_room;
         let mut svg = Svg::new(width, height);
         svg.text([LEFT, 28.0], &self.title, 17.0, Anchor::Start, INK);
         legend(&mut svg, [LEFT, 52.0], &self.names, width - LEFT - 24.0);
         let all = self.panels.iter().flat_map(|panel| &panel.series).flat_map(|series| &series.points);
-        let y = Axis::log(all.flat_map(|point| [point[1], point[2], point[3]]), [top + PANEL[1], top]);
+        let y = Axis::log(all.flat_map(|point| [point[1], point[2], point[3]]), [top + HEIGHT, top]);
         for (i, panel) in self.panels.iter().enumerate() {
-            let frame = Frame { x: LEFT + i as f64 * (PANEL[0] + GAP), y: top, width: PANEL[0], height: PANEL[1] };
+            let frame = Frame { x: LEFT + i as f64 * (panel_width + GAP), y: top, width: panel_width, height: HEIGHT };
             panel.draw(&mut svg, frame, y.as_ref(), i == 0);
         }
-        svg.text_upwards([20.0, top + PANEL[1] / 2.0], &self.label, 14.0, Anchor::Middle, INK);
+        svg.text_upwards([20.0, top + HEIGHT / 2.0], &self.label, 14.0, Anchor::Middle, INK);
         if !self.note.is_empty() {
             svg.text([LEFT, height - 12.0], &self.note, 12.0, Anchor::Start, super::PALE);
         }
@@ -92,7 +95,8 @@ impl Panel {
         }
         svg.within(frame, |svg| {
             self.series.iter().for_each(|series| series.draw_range(svg, &x, y));
-            self.series.iter().for_each(|series| series.draw_line(svg, &x, y));
+            let (theory, found): (Vec<&Series>, Vec<&Series>) = self.series.iter().partition(|series| series.is_theory);
+            found.into_iter().chain(theory).for_each(|series| series.draw_line(svg, &x, y));
         });
         svg.outline(frame, INK);
     }
@@ -122,7 +126,8 @@ impl Series {
         }
         let (colour, dash) = stroke_of(self.index);
         if self.is_theory {
-            svg.line(&points, colour, 1.2, "3 3", 1.0);
+            svg.line(&points, "#FFFFFF", 3.5, "", 0.9);
+            svg.line(&points, INK, 1.5, "5 3", 1.0);
         } else {
             svg.line(&points, colour, 2.0, dash, 1.0);
             if let Some(&end) = points.last() {
@@ -173,7 +178,8 @@ mod tests {
     fn chart(points: Vec<[f64; 4]>) -> String {
         let series = vec![Series { points, ..Series::default() }];
         let panels = vec![Panel { label: "steps".into(), series }];
-        Chart { title: "a & b".into(), label: "loss".into(), names: vec!["one".into()], panels, note: String::new() }.draw()
+        Chart { title: "a & b".into(), label: "loss".into(), names: vec!["one".into()], panels, note: String::new() }
+            .draw()
     }
 
     #[test]
