@@ -139,7 +139,7 @@
 //! | [`verdict`] | what the readings say about each layer |
 //! | [`run`] | trainer, step record, run folder: joins all of the above |
 //! | [`study`] | many steps or runs with one question |
-//! | [`view`] | text for people |
+//! | [`view`] | text and pictures for people |
 //! | [`cli`] | the command line |
 
 pub mod autodiff;

@@ -34,7 +34,9 @@ fn the_noise_of_digits_grows_as_they_are_learned() {
 fn people_get_tables() {
     let output = noise(&["--max-steps", "200", "--set", "train.optimizer=sgd"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in ["noise scale over the run", "by layer", "what a batch size costs", "McCandlish et al. 2018", "Batches of"] {
+    for part in
+        ["noise scale over the run", "by layer", "what a batch size costs", "McCandlish et al. 2018", "Batches of"]
+    {
         assert!(text.contains(part), "no `{part}` in\n{text}");
     }
 }

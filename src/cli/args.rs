@@ -24,6 +24,9 @@ pub enum Command {
     /// Train a model and record what its gradients do
     #[command(after_help = TRAIN)]
     Train(TrainArgs),
+    /// Run variants side by side: batch, stochastic and mini-batch descent, or any settings that differ
+    #[command(after_help = COMPARE)]
+    Compare(CompareArgs),
     /// Judge a trained model on a part of the data or a file
     #[command(after_help = EVAL)]
     Eval(EvalArgs),
@@ -59,6 +62,18 @@ Examples:
   steepest train net.toml --json > summary.json     # progress goes to standard error
   steepest train --resume runs/20260101-120000-net  # a run that was killed goes on
   steepest train --resume runs/short --epochs 50    # a run that is finished goes on to a later end";
+
+const COMPARE: &str = "\
+Examples:
+  steepest compare                                  # five batch sizes on the built-in digits
+  steepest compare net.toml --examples 20000 --seeds 5
+  steepest compare net.toml --vary train.batch=full,1,32,256 --vary train.optimizer=sgd,adam
+  steepest compare --example convex                 # distance to a known optimum, rates against theory
+  steepest compare --example surface                # who leaves a bad valley, over 20 seeds
+  steepest compare net.toml --target 0.1 --time 30s --json > compare.json
+
+Each variant starts from the same weights and ends when one of the budgets is spent; by default that is the
+number of examples in the epochs of the config, or its train.max_steps if it has that.";
 
 const EVAL: &str = "\
 Examples:
@@ -173,6 +188,58 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Write the summary as JSON, alone, to standard output; progress goes to standard error
+    #[arg(long)]
+    pub json: bool,
+    /// Show the result only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// A comparison that is built in.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub enum ExampleName {
+    /// Handwritten digits
+    Digits,
+    /// A quadratic with a known optimum
+    Convex,
+    /// A surface of two parameters with local minima
+    Surface,
+}
+
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Compare on a built-in example in place of a config
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "config")]
+    pub example: Option<ExampleName>,
+    /// What differs: each value makes a variant, several flags every combination; by default batch sizes
+    #[arg(long, value_name = "SECTION.KEY=VALUE,VALUE,…")]
+    pub vary: Vec<String>,
+    /// How many seeds each variant is run with; with several, median and range are shown
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// The first seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// End each run when it has seen so many examples
+    #[arg(long, value_name = "N")]
+    pub examples: Option<u64>,
+    /// End each run after so many steps
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// End each run after so much training: 90s, 10m
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
+    /// End each run at this training loss, and show when that was; without it all are measured at a loss that all reach
+    #[arg(long, value_name = "LOSS")]
+    pub target: Option<f64>,
+    /// The folder of the comparison: empty, or not there yet; one named by time in `record.dir` if not given
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Write everything as JSON, alone, to standard output
     #[arg(long)]
     pub json: bool,
     /// Show the result only

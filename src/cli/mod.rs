@@ -2,6 +2,7 @@
 //! error; the exit code is 2 for wrong usage or input and 1 for failures.
 
 mod args;
+mod compare;
 mod devices;
 mod evaluate;
 mod inspect;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Train(args) => train::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -19,8 +19,13 @@ pub fn resolve(args: &ConfigArgs) -> Result<Config> {
     Ok(config)
 }
 
+/// The same arguments without what they change, to change something else before.
+pub fn without_changes(args: &ConfigArgs) -> ConfigArgs {
+    ConfigArgs { set: Vec::new(), ..args.clone() }
+}
+
 /// Changes settings. A path to data that is given here starts from where the program runs.
-fn change(config: &mut Config, assignments: &[String]) -> Result<()> {
+pub fn change(config: &mut Config, assignments: &[String]) -> Result<()> {
     config.set_all(assignments)?;
     let here = std::env::current_dir().map_err(|error| Error::failure("the current folder", error))?;
     config.rebase(&here);

@@ -115,6 +115,14 @@ kinds! {
             /// The eigenvalues of the Hessian themselves, one a feature; not together with `condition`.
             spectrum: Option<Vec<f64>> = default(None).within(Range::NON_NEGATIVE);
         },
+        /// One input that is 1 always, and two normal targets whose mean is 0: a linear layer without bias is then a point of
+        /// the plane, and the targets are what each example adds to the slope of a surface over it. See the loss `"wells"`.
+        Plane = "plane" {
+            /// How many examples.
+            examples: usize = default(1024).within(Range::AT_LEAST_1);
+            /// The standard deviation of each target.
+            noise: f64 = default(2.0).within(Range::NON_NEGATIVE);
+        },
         /// The outputs of a random network on normal inputs.
         Teacher = "teacher" {
             /// How many examples.

@@ -34,8 +34,13 @@ impl Config {
     /// optimizer, source, layer kind) takes along the keys that still apply and were not at their defaults; the others
     /// start from the defaults of the new choice.
     pub fn set_all<S: AsRef<str>>(&mut self, assignments: impl IntoIterator<Item = S>) -> Result<()> {
+        self.set_all_for(PLACE, assignments)
+    }
+
+    /// The same, where not `--set` but something else is what errors name as the place of the changes.
+    pub fn set_all_for<S: AsRef<str>>(&mut self, place: &str, assignments: impl IntoIterator<Item = S>) -> Result<()> {
         let edits = assignments.into_iter().map(|text| Edit::parse(text.as_ref())).collect::<Result<Vec<_>>>();
-        let edits = edits.map_err(|error| error.within(PLACE))?;
+        let edits = edits.map_err(|error| error.within(place))?;
         let mut root = Value::Table(self.to_table(Detail::Changed));
         let changed = (|| {
             for edit in &edits {
@@ -49,7 +54,7 @@ impl Config {
                 _ => Err(Error::input("", "the config is no table")),
             }
         })();
-        *self = changed.map_err(|error| error.within(PLACE))?;
+        *self = changed.map_err(|error| error.within(place))?;
         Ok(())
     }
 }

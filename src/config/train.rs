@@ -40,6 +40,12 @@ kinds! {
             /// Where the loss becomes linear.
             delta: f64 = default(1.0).within(Range::POSITIVE);
         },
+        /// A double well of each output y, (y² − 1)²/4 + tilt·y, plus y times the target: a surface with local minima, for the
+        /// source `"plane"`.
+        Wells = "wells" {
+            /// By how much the well near −1 is the deeper one; there is only one well from 2/√27 on.
+            tilt: f64 = default(0.15).within(Range::BELOW_1);
+        },
     }
 }
 

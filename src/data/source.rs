@@ -1,8 +1,8 @@
 //! The sources that a data set can come from, and the parts that one yields.
 
 use super::{
-    Blobs, Circles, CsvSource, Dataset, IdxSource, Linear, NpySource, NpzSource, Optimum, Preprocessing, Quadratic,
-    Spirals, Teacher, digits,
+    Blobs, Circles, CsvSource, Dataset, IdxSource, Linear, NpySource, NpzSource, Optimum, Plane, Preprocessing,
+    Quadratic, Spirals, Teacher, digits,
 };
 use crate::base::{Error, Result};
 
@@ -29,6 +29,8 @@ pub enum Source {
     Linear(Linear),
     /// Linear regression whose loss is a quadratic of chosen curvatures, with its optimum.
     Quadratic(Quadratic),
+    /// What examples add to a surface over the plane.
+    Plane(Plane),
     /// Labels or values that a random network gave.
     Teacher(Teacher),
 }
@@ -50,6 +52,7 @@ impl Source {
             Self::Blobs(source) => source.load(seed),
             Self::Linear(source) => source.load(seed),
             Self::Quadratic(source) => source.load(seed),
+            Self::Plane(source) => source.load(seed),
             Self::Teacher(source) => source.load(seed),
         }
     }
@@ -127,6 +130,7 @@ mod tests {
             Source::Blobs(Blobs::default()),
             Source::Linear(Linear::default()),
             Source::Quadratic(Quadratic::default()),
+            Source::Plane(Plane::default()),
             Source::Teacher(Teacher::default()),
         ] {
             let first = source.load(1).unwrap();

@@ -1,5 +1,6 @@
 //! What is minimized: the losses of single examples, and their weighted sum.
 
+use super::wells::Wells;
 use crate::base::{Error, Result, Shape};
 use crate::config::{LossKind, Reduction};
 use crate::graph::{Graph, ValueId};
@@ -40,6 +41,8 @@ pub enum LossSpec {
         /// Where the loss becomes linear.
         delta: f64,
     },
+    /// A double well of each output, and the output times its target.
+    Wells(Wells),
 }
 
 impl LossSpec {
@@ -57,6 +60,7 @@ impl LossSpec {
             (LossKind::Bce, _) => Self::Bce,
             (LossKind::Mse, _) => Self::Mse,
             (LossKind::Huber { delta }, _) => Self::Huber { delta: *delta },
+            (LossKind::Wells { tilt }, _) => Self::Wells(Wells { tilt: *tilt }),
         };
         spec.check(targets, outputs)?;
         Ok(spec)
@@ -69,6 +73,7 @@ impl LossSpec {
             Self::Bce => "bce",
             Self::Mse => "mse",
             Self::Huber { .. } => "huber",
+            Self::Wells(_) => "wells",
         }
     }
 
@@ -87,6 +92,7 @@ impl LossSpec {
             Self::Huber { delta } if !(delta.is_finite() && delta > 0.0) => {
                 return Err(Error::input("loss.delta", format!("{delta} is out of range: expected a number > 0")));
             }
+            Self::Wells(wells) => wells.check()?,
             _ => {}
         }
         match targets {
@@ -140,9 +146,12 @@ impl LossSpec {
         let losses = match *self {
             Self::Bce => g.bce_with_logits(output, targets)?,
             Self::Huber { delta } => g.huber(output, targets, delta)?,
+            Self::Wells(wells) => wells.per_output(g, output, targets)?,
             Self::Mse | Self::CrossEntropy { .. } => g.squared_error(output, targets)?,
         };
         let rows = match reduction {
+            // A surface over the plane is the sum of both directions, however examples are joined.
+            _ if matches!(self, Self::Wells(_)) => g.sum_axes(losses, &[1])?,
             Reduction::Mean => g.mean_axes(losses, &[1])?,
             Reduction::Sum => g.sum_axes(losses, &[1])?,
         };

@@ -8,8 +8,10 @@ mod describe;
 pub mod init;
 mod loss;
 mod model;
+mod wells;
 
 pub use build::{Built, Mode, Tap};
 pub use describe::{Description, LayerInfo, Param};
 pub use loss::{LossSpec, TargetSpec, TargetValues, total};
 pub use model::Model;
+pub use wells::Wells;

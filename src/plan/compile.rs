@@ -114,16 +114,37 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// What is placed after a reshape is made in its place at once, instead of being copied there.
+    /// What is placed after a reshape is made in its place at once, instead of being copied there; unless a step would then
+    /// read the buffer that it writes. (With one row the gradient of a bias is the signal at its layer, of which the gradient
+    /// of the weight beside it is made.)
     fn look_through_reshapes(&mut self) {
         for node in self.graph.nodes().iter().rev().filter(|node| node.op_as::<Reshape>().is_some()) {
-            let made = self.graph.maker(node.inputs[0]).is_some_and(|maker| maker.op.in_place().is_empty());
-            if let (Some(&view), true) =
-                (self.views.get(&node.outputs[0]), made && !self.views.contains_key(&node.inputs[0]))
-            {
-                self.views.insert(node.inputs[0], View { ty: self.graph.ty(node.inputs[0]), ..view });
+            let from = node.inputs[0];
+            let made = self.graph.maker(from).is_some_and(|maker| maker.op.in_place().is_empty());
+            let Some(&view) = self.views.get(&node.outputs[0]).filter(|_| made && !self.views.contains_key(&from))
+            else {
+                continue;
+            };
+            if !self.meets(from, view.buffer) {
+                self.views.insert(from, View { ty: self.graph.ty(from), ..view });
             }
         }
+    }
+
+    /// Whether the maker of a value reads this buffer, or a reader of it or of its reshapes writes there.
+    fn meets(&self, id: ValueId, buffer: usize) -> bool {
+        let lies_there = |id: &ValueId| self.views.get(id).is_some_and(|view| view.buffer == buffer);
+        let mut same = vec![id];
+        let mut writes = false;
+        for node in self.graph.nodes().iter().filter(|node| node.op_as::<Reshape>().is_some()) {
+            if same.contains(&node.inputs[0]) {
+                same.push(node.outputs[0]);
+            }
+        }
+        for node in self.graph.nodes().iter().filter(|node| node.op_as::<Reshape>().is_none()) {
+            writes |= node.inputs.iter().any(|input| same.contains(input)) && node.outputs.iter().any(lies_there);
+        }
+        writes || self.graph.maker(id).is_some_and(|maker| maker.inputs.iter().any(lies_there))
     }
 
     /// Outputs that share a buffer with an input lie where the input lies.

@@ -21,6 +21,8 @@ pub(super) enum Stop {
     MaxTime,
     Patience,
     NonFinite,
+    /// The observer, for this reason.
+    Observer(&'static str),
 }
 
 impl Stop {
@@ -32,6 +34,7 @@ impl Stop {
             Self::MaxTime => "max_time",
             Self::Patience => "patience",
             Self::NonFinite => "non_finite",
+            Self::Observer(why) => why,
         }
     }
 
@@ -125,6 +128,10 @@ impl Run<'_> {
             trainer.batch_rows(),
             &self.info.device,
         );
+        let look = |trainer: &mut Trainer, observer: &mut dyn Observer| -> Result<Option<Stop>> {
+            Ok(observer.look(trainer)?.break_value().map(Stop::Observer))
+        };
+        look(trainer, progress.observer)?;
         loop {
             self.stretch(trainer, progress, [validate_every, checkpoint_every])?;
             if progress.non_finite.is_some() {
@@ -135,7 +142,11 @@ impl Run<'_> {
             if validate {
                 self.validate(trainer, progress)?;
             }
-            let stop = Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch);
+            let mut stop = Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch);
+            if stop.is_some() || progress.observer.wants_look(trainer.next_step()) {
+                let asked = look(trainer, progress.observer)?;
+                stop = stop.or(asked);
+            }
             if stop.is_some() && checkpoint_every.is_some() {
                 // It is written last of all files, when the record has been ended.
                 progress.checkpoint = Some(self.checkpoint(trainer, progress)?);
@@ -153,7 +164,7 @@ impl Run<'_> {
         }
     }
 
-    /// Trains until a multiple of one of `pauses`, the end, or a value that is not finite, and takes in all readings.
+    /// Trains until a multiple of one of `pauses`, a look that the observer wants, the end, or a value that is not finite, and takes in all readings.
     fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Option<u64>; 2]) -> Result<()> {
         let stretch = Instant::now();
         let before = Duration::try_from_secs_f64(progress.state.seconds).unwrap_or_default();
@@ -166,7 +177,8 @@ impl Run<'_> {
             self.collect(trainer, progress, false)?;
             let late = time.is_some_and(|time| progress.started.elapsed() >= time);
             let pause = pauses.iter().flatten().any(|&n| trainer.next_step().is_multiple_of(n));
-            if late || progress.non_finite.is_some() || pause {
+            let look = progress.observer.wants_look(trainer.next_step());
+            if late || progress.non_finite.is_some() || pause || look {
                 break;
             }
         }

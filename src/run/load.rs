@@ -3,8 +3,8 @@
 use crate::base::{Error, Result};
 use crate::config::{self, Config};
 use crate::data::{
-    Blobs, Circles, CsvSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Prepare, Quadratic, Scaling, Source,
-    Spirals, Splits, Task, Teacher,
+    Blobs, Circles, CsvSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare, Quadratic, Scaling,
+    Source, Spirals, Splits, Task, Teacher,
 };
 use std::path::Path;
 
@@ -87,6 +87,7 @@ fn source(source: &config::Source, classes: Option<usize>) -> Result<Source> {
             let repeats = examples.div_ceil(spectrum.len().max(1)).max(1);
             Source::Quadratic(Quadratic { spectrum, repeats, noise: *noise, ..Quadratic::default() })
         }
+        S::Plane { examples, noise } => Source::Plane(Plane { examples: *examples, noise: *noise }),
         S::Teacher { examples, features, classes, noise } => Source::Teacher(Teacher {
             examples: *examples,
             test: test_examples(*examples),

@@ -1,8 +1,10 @@
 //! What a caller sees while a run goes on.
 
-use super::trainer::Step;
+use super::trainer::{Step, Trainer};
+use crate::base::Result;
 use crate::exec::DeviceInfo;
 use crate::verdict::Verdict;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// What a caller sees while a run goes on.
@@ -15,6 +17,18 @@ pub trait Observer: Send {
     fn validation(&mut self, validation: &Validation);
     /// The layers so far, about once a second.
     fn layers(&mut self, rows: &[LayerRow]);
+    /// Whether it wants to look at the trainer after so many steps. It is asked after each step, and is on the hot path.
+    fn wants_look(&self, _steps: u64) -> bool {
+        false
+    }
+    /// A look at the trainer: before the first step, wherever [`Observer::wants_look`] said so, and at the end; no step is in
+    /// flight. Breaking ends the run, for the reason given, one word as in [`super::summary::Summary::stopped_by`].
+    ///
+    /// # Errors
+    /// Whatever the look meets; the run ends with it.
+    fn look(&mut self, _: &mut Trainer) -> Result<ControlFlow<&'static str>> {
+        Ok(ControlFlow::Continue(()))
+    }
 }
 
 /// An observer that looks away.

@@ -149,7 +149,7 @@ fn probabilities(loss: LossSpec, row: &[f64]) -> Option<Vec<f64>> {
         }
         (LossSpec::Bce, [x]) => Some(vec![sigmoid(-x), sigmoid(*x)]),
         (LossSpec::Bce, _) => Some(row.iter().map(|&x| sigmoid(x)).collect()),
-        (LossSpec::Mse | LossSpec::Huber { .. }, _) => None,
+        (LossSpec::Mse | LossSpec::Huber { .. } | LossSpec::Wells(_), _) => None,
     }
 }
 

@@ -111,7 +111,7 @@ fn check_unfinished(config: &Config, folder: &RunFolder, checkpoint: &Checkpoint
         Stop::MaxSteps => ("train.max_steps is reached".to_owned(), "train.max_steps (--max-steps)"),
         Stop::MaxTime => ("train.max_time is over".to_owned(), "train.max_time (--max-time)"),
         Stop::Patience => ("the validation loss did not get better any more".to_owned(), "validate.patience"),
-        Stop::NonFinite => unreachable!("no checkpoint is written then"),
+        Stop::NonFinite | Stop::Observer(_) => unreachable!("settings and position do not say so"),
     };
     let message = format!("the run is finished: {why}, it is at step {steps}");
     Err(Error::input(folder.path().display(), message).help(format!("raise {key} to go on, or leave it as it is")))

@@ -1,6 +1,7 @@
 //! Many steps or runs with one question.
 
 mod advice;
+pub mod compare;
 mod noise;
 
 pub use advice::{Advice, LrRule, advice};

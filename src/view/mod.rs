@@ -1,9 +1,11 @@
-//! What people see: progress while a run goes on, tables of layers and scores afterwards. Everything here turns what the
+//! What people see: progress while a run goes on, tables of layers and scores afterwards, pictures. Everything here turns what the
 //! run recorded into text; nothing here computes with it.
 
+pub mod comparison;
 pub mod evaluation;
 pub mod layers;
 pub mod number;
+pub mod plot;
 pub mod progress;
 pub mod result;
 pub mod style;

@@ -19,8 +19,8 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("probe", &["base", "ops"]),
     ("verdict", &["base"]),
     ("run", &["base", "graph", "ops", "autodiff", "plan", "exec", "config", "nn", "optim", "data", "probe", "verdict"]),
-    ("study", &["base", "config", "probe", "run"]),
-    ("view", &["base", "probe", "verdict", "run", "study"]),
+    ("study", &["base", "config", "nn", "data", "probe", "run"]),
+    ("view", &["base", "nn", "probe", "verdict", "run", "study"]),
     ("cli", &["base", "exec", "config", "probe", "run", "study", "view"]),
 ];
 
