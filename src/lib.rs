@@ -136,8 +136,9 @@
 //! | [`optim`] | optimizers and schedules |
 //! | [`data`] | sources, preparation, batching, the loader; knows [`base`] only |
 //! | [`probe`] | the quantities |
-//! | [`verdict`] | what the readings say about each layer |
+//! | [`verdict`] | what the readings say: faults with cause, evidence and remedy |
 //! | [`run`] | trainer, step record, run folder: joins all of the above |
+//! | [`study`] | several runs with one question: what is wrong with a config |
 //! | [`view`] | text for people |
 //! | [`cli`] | the command line |
 
@@ -154,6 +155,7 @@ pub mod optim;
 pub mod plan;
 pub mod probe;
 pub mod run;
+pub mod study;
 pub mod verdict;
 pub mod view;
 

@@ -2,7 +2,7 @@
 
 use super::trainer::Step;
 use crate::exec::DeviceInfo;
-use crate::verdict::Verdict;
+use crate::verdict::LayerVerdict;
 use std::path::PathBuf;
 
 /// What a caller sees while a run goes on.
@@ -90,5 +90,5 @@ pub struct LayerRow {
     /// ‖Δw‖/‖w‖ of the last step.
     pub update_ratio: f64,
     /// What is the matter with it.
-    pub verdict: Verdict,
+    pub verdict: LayerVerdict,
 }

@@ -5,7 +5,7 @@ use super::text::{File, code, files, line_of};
 
 /// The folders of `src/` from the ground up, and which others each may name. `graph` and `ops` are one floor: a node holds
 /// an op, and an op is differentiated into nodes.
-const FLOORS: [(&str, &[&str]); 15] = [
+const FLOORS: [(&str, &[&str]); 16] = [
     ("base", &[]),
     ("graph", &["base", "ops"]),
     ("ops", &["base", "graph"]),
@@ -19,8 +19,9 @@ const FLOORS: [(&str, &[&str]); 15] = [
     ("probe", &["base", "ops"]),
     ("verdict", &["base"]),
     ("run", &["base", "graph", "ops", "autodiff", "plan", "exec", "config", "nn", "optim", "data", "probe", "verdict"]),
-    ("view", &["base", "probe", "verdict", "run"]),
-    ("cli", &["base", "exec", "config", "run", "view"]),
+    ("study", &["base", "config", "data", "verdict", "run"]),
+    ("view", &["base", "probe", "verdict", "run", "study"]),
+    ("cli", &["base", "exec", "config", "run", "study", "view"]),
 ];
 
 /// Macros live at the root of the crate, wherever they are written.
