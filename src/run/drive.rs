@@ -146,7 +146,8 @@ impl Run<'_> {
                 self.validate(trainer, progress)?;
             }
             let judged = if is_due(judge_every) { self.judge(trainer) } else { None };
-            let stop = Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch).or(judged);
+            let stop =
+                Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch).or(judged);
             if stop.is_some() && checkpoint_every.is_some() {
                 // It is written last of all files, when the record has been ended.
                 progress.checkpoint = Some(self.checkpoint(trainer, progress)?);

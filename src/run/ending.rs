@@ -123,14 +123,17 @@ impl Run<'_> {
 
 /// The layers at a step, with what the readings so far say of them.
 pub(super) fn layer_rows(trainer: &Trainer, last: &Step, verdicts: &[Verdict]) -> Vec<LayerRow> {
-    let rows = trainer.layers().iter().zip(trainer.layer_verdicts(verdicts)).enumerate().map(|(i, (layer, verdict))| LayerRow {
-        name: layer.name.clone(),
-        kind: layer.kind.clone(),
-        grad_norm: last.values.get("layer_grad_norm")[i],
-        signal: last.values.get("signal")[i],
-        factor: verdict.factor,
-        update_ratio: last.values.get("layer_update_ratio")[i],
-        verdict,
-    });
+    let rows =
+        trainer.layers().iter().zip(trainer.layer_verdicts(verdicts)).enumerate().map(|(i, (layer, verdict))| {
+            LayerRow {
+                name: layer.name.clone(),
+                kind: layer.kind.clone(),
+                grad_norm: last.values.get("layer_grad_norm")[i],
+                signal: last.values.get("signal")[i],
+                factor: verdict.factor,
+                update_ratio: last.values.get("layer_update_ratio")[i],
+                verdict,
+            }
+        });
     rows.collect()
 }

@@ -2,8 +2,8 @@
 
 use super::blueprint::{Blueprint, Request, TappedLayer, names::PARAMS};
 use super::engine::{Batch, Engine};
-use super::evidence::{Places, facts, origin, verdict_ids};
 use super::evaluator::{Outputs, evaluation_rows};
+use super::evidence::{Places, facts, origin, verdict_ids};
 use super::feed::{Feed, batching, class_weights, resident, total_steps};
 use super::objective::Objective;
 use super::tensors::{HostTensor, fit, named};

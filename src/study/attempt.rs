@@ -67,7 +67,8 @@ fn together(remedies: &[(&'static str, &Remedy)]) -> (Vec<&'static str>, Remedy)
             continue;
         }
         of.push(*id);
-        let fresh: Vec<Change> = remedy.changes.iter().filter(|change| !all.changes.contains(change)).cloned().collect();
+        let fresh: Vec<Change> =
+            remedy.changes.iter().filter(|change| !all.changes.contains(change)).cloned().collect();
         all.changes.extend(fresh);
     }
     (of, all)
@@ -110,7 +111,8 @@ mod tests {
             set("model.layers[1]", "\"relu\""),
             set("model.layers", "[]"),
         );
-        let (of, all) = together(&[("a", &rate), ("b", &other), ("c", &init), ("d", &relu), ("e", &layers), ("f", &rate)]);
+        let (of, all) =
+            together(&[("a", &rate), ("b", &other), ("c", &init), ("d", &relu), ("e", &layers), ("f", &rate)]);
         assert_eq!(of, ["a", "c", "d", "f"]);
         let keys: Vec<&str> = all.changes.iter().map(|change| change.key.as_str()).collect();
         assert_eq!(keys, ["train.lr", "model.init", "model.layers[1]"]);

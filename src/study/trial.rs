@@ -54,7 +54,8 @@ pub fn trial(config: &Config, steps: u64) -> Result<Trial> {
     trainer.within(|trainer| {
         let is_finite = run(trainer, config, steps, (part == "validation").then_some(&judged))?;
         let evidence = trainer.evidence();
-        let mut outcome = Outcome { steps: trainer.next_step(), loss: evidence.readings.loss, part, ..Outcome::default() };
+        let mut outcome =
+            Outcome { steps: trainer.next_step(), loss: evidence.readings.loss, part, ..Outcome::default() };
         (outcome.measure, outcome.score) = score(trainer, &judged, config, is_finite)?;
         Ok(Trial { verdicts: trainer.verdicts(), evidence, outcome })
     })
@@ -75,7 +76,12 @@ fn run(trainer: &mut Trainer, config: &Config, steps: u64, validation: Option<&D
     Ok(true)
 }
 
-fn score(trainer: &mut Trainer, data: &Dataset, config: &Config, is_finite: bool) -> Result<(&'static str, Option<f64>)> {
+fn score(
+    trainer: &mut Trainer,
+    data: &Dataset,
+    config: &Config,
+    is_finite: bool,
+) -> Result<(&'static str, Option<f64>)> {
     let evaluation = evaluate_part(trainer, data, config)?;
     let (measure, score) = match evaluation.score {
         Score::Classes(score) => ("accuracy", Some(score.accuracy)),

@@ -108,8 +108,7 @@ impl History {
     /// Takes in the loss of a validation.
     pub fn push_validation(&mut self, loss: f64) {
         let (train, step) = (self.readings.loss, self.readings.steps);
-        let fresh =
-            ValidationReading { best: loss, last: loss, train_at_best: train, since_best: 0, best_step: step };
+        let fresh = ValidationReading { best: loss, last: loss, train_at_best: train, since_best: 0, best_step: step };
         match &mut self.readings.validation {
             Some(seen) if loss >= seen.best || loss.is_nan() => {
                 seen.last = loss;

@@ -5,12 +5,10 @@ use serde::Serialize;
 
 /// What the evidence says, the gravest first. Verdicts whose id is in `silenced` are left out.
 pub fn judge(evidence: &Evidence, silenced: &[String]) -> Vec<Verdict> {
-    let found: Vec<(&Rule, Found)> =
-        RULES.iter().filter_map(|rule| Some((rule, (rule.find)(evidence)?))).collect();
+    let found: Vec<(&Rule, Found)> = RULES.iter().filter_map(|rule| Some((rule, (rule.find)(evidence)?))).collect();
     let explained: Vec<&str> = found.iter().flat_map(|(rule, _)| rule.silences).copied().collect();
-    let left = found.into_iter().filter(|(rule, _)| {
-        !explained.contains(&rule.id) && !silenced.iter().any(|id| id == rule.id)
-    });
+    let left =
+        found.into_iter().filter(|(rule, _)| !explained.contains(&rule.id) && !silenced.iter().any(|id| id == rule.id));
     let mut verdicts: Vec<Verdict> = left.map(|(rule, found)| verdict(evidence, rule, found)).collect();
     // The table is in order of gravity; the sort keeps it within a grade.
     verdicts.sort_by_key(|verdict| verdict.grade);

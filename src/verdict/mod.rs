@@ -3,7 +3,7 @@
 //! A [`Rule`] looks at [`Evidence`], a plain struct of facts and smoothed readings. Rules are scale-free: they compare layers
 //! with each other along depth, a layer with its own past, a step with the weights that it moves; a gradient that is small
 //! everywhere is no fault, it is what convergence looks like. What depends on how training goes is a fault only where
-//! training suffers: where the loss has fallen well below chance it is advice.
+//! training suffers: where the loss has fallen below half of its start and of chance it is advice.
 //!
 //! | id | grade | when |
 //! |---|---|---|

@@ -123,6 +123,13 @@ pub fn insert_norm(facts: &Facts) -> Remedy {
     Remedy::set("layer normalization behind hidden layers", "model.layers", format!("[{}]", entries.join(", ")))
 }
 
+/// Another remedy, and Adam with it, for gradients whose sizes differ by layer however layers start.
+pub fn with_adam(facts: &Facts, remedy: &Remedy) -> Option<Remedy> {
+    let adam = use_adam(facts)?;
+    let changes = remedy.changes.iter().cloned().chain(adam.changes).collect();
+    Some(Remedy { what: format!("{}; and Adam", remedy.what), changes })
+}
+
 /// Adam at its usual rate: its steps do not depend on the size of gradients.
 pub fn use_adam(facts: &Facts) -> Option<Remedy> {
     let changes = [("train.optimizer".to_owned(), "\"adam\""), ("train.lr".to_owned(), "0.001")];

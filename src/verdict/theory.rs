@@ -29,13 +29,31 @@ impl Activation {
         match self {
             Self::Identity | Self::Softmax => x,
             Self::Relu => x.max(0.0),
-            Self::LeakyRelu(slope) => if x > 0.0 { x } else { slope * x },
-            Self::Elu(alpha) => if x > 0.0 { x } else { alpha * x.exp_m1() },
+            Self::LeakyRelu(slope) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    slope * x
+                }
+            }
+            Self::Elu(alpha) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    alpha * x.exp_m1()
+                }
+            }
             Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
             Self::Silu => x * sigmoid(x),
             Self::Sigmoid => sigmoid(x),
             Self::Tanh => x.tanh(),
-            Self::Softplus => if x > 30.0 { x } else { x.exp().ln_1p() },
+            Self::Softplus => {
+                if x > 30.0 {
+                    x
+                } else {
+                    x.exp().ln_1p()
+                }
+            }
         }
     }
 
@@ -86,10 +104,7 @@ fn moments(activation: Activation, q: f64) -> (f64, f64) {
         Activation::Identity | Activation::Softmax => (q, 1.0),
         Activation::Relu => (q / 2.0, 0.5),
         Activation::LeakyRelu(slope) => (q * (1.0 + slope * slope) / 2.0, (1.0 + slope * slope) / 2.0),
-        _ => (
-            expectation(|x| activation.value(root * x).powi(2)),
-            expectation(|x| activation.slope(root * x).powi(2)),
-        ),
+        _ => (expectation(|x| activation.value(root * x).powi(2)), expectation(|x| activation.slope(root * x).powi(2))),
     }
 }
 

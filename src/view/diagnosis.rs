@@ -44,13 +44,8 @@ fn layers(found: &Diagnosis, style: Style) -> String {
     for layer in &found.layers {
         let size = format!("{} → {}", layer.size[0], layer.size[1]);
         let words = [layer.name.clone(), size, layer.activation.to_owned()];
-        let numbers = [
-            layer.activation_rms,
-            layer.activation_rms_expected,
-            layer.arriving,
-            layer.factor,
-            layer.factor_expected,
-        ];
+        let numbers =
+            [layer.activation_rms, layer.activation_rms_expected, layer.arriving, layer.factor, layer.factor_expected];
         table.row(words.into_iter().chain(numbers.map(significant)).map(Cell::from));
     }
     table.render(style)

@@ -1,8 +1,8 @@
 //! What people see: progress while a run goes on, tables of layers and scores afterwards. Everything here turns what the
 //! run recorded into text; nothing here computes with it.
 
-pub mod evaluation;
 pub mod diagnosis;
+pub mod evaluation;
 pub mod layers;
 pub mod number;
 pub mod progress;

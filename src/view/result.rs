@@ -184,12 +184,11 @@ mod tests {
             }),
             ..Summary::default()
         };
-        let rows =
-            vec![layers::tests::row("0", "vanishing", 1e-6), layers::tests::row("2", "healthy", 1.0)];
+        let rows = vec![layers::tests::row("0", "vanishing", 1e-6), layers::tests::row("2", "healthy", 1.0)];
         let verdicts = vec![layers::tests::verdict("vanishing", Grade::Fault, &["0"])];
         let end = RunEnd { summary, folder: folder.path().into(), layers: rows, verdicts, test: None };
         let text = text(&end, Style::PLAIN);
-        assert!(text.contains("vanishing signal in layer 0 (linear)"), "{text}");
+        assert!(text.contains("\n  vanishing in layer 0: little of the signal arrives here.\n"), "{text}");
         assert!(text.contains("              loss  accuracy     top 5\n  training  0.0500\n"), "{text}");
         assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
         assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");

@@ -2,6 +2,7 @@
 
 use super::super::remedy::{Remedy, usual_lr};
 use super::super::{Evidence, Found, Grade, Need, Origin, Rule, Threshold};
+use super::signal::is_off_from_start;
 use super::{baseline, confidence, number};
 
 const CONVERGED_BELOW: Threshold = Threshold {
@@ -103,7 +104,9 @@ pub(super) const HEALTHY: Rule = Rule {
 };
 
 fn place(evidence: &Evidence, origin: Origin) -> (Vec<usize>, String) {
-    let name = |l: usize| evidence.facts.layers.get(l).map_or(l.to_string(), |layer| format!("{} ({})", layer.name, layer.kind));
+    let name = |l: usize| {
+        evidence.facts.layers.get(l).map_or(l.to_string(), |layer| format!("{} ({})", layer.name, layer.kind))
+    };
     match origin {
         Origin::Activation(l) => (vec![l], format!("the activations of layer {}", name(l))),
         Origin::Loss => (Vec::new(), "the loss, while all activations were finite".into()),
@@ -119,9 +122,16 @@ fn growing(evidence: &Evidence) -> Option<(String, f64)> {
     for (layer, facts) in readings.layers.iter().zip(&evidence.facts.layers) {
         let activation = layer.activation_last / layer.activation_start;
         grown.push((format!("the activations of layer {}", facts.name), activation));
-        grown.push((format!("the signal at layer {}", facts.name), (layer.log_signal_last - layer.log_signal_start).exp()));
+        grown.push((
+            format!("the signal at layer {}", facts.name),
+            (layer.log_signal_last - layer.log_signal_start).exp(),
+        ));
     }
-    grown.into_iter().filter(|(_, times)| times.is_finite()).max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, times)| *times > 2.0)
+    grown
+        .into_iter()
+        .filter(|(_, times)| times.is_finite())
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .filter(|(_, times)| *times > 2.0)
 }
 
 fn non_finite(evidence: &Evidence) -> Option<Found> {
@@ -144,6 +154,9 @@ fn non_finite(evidence: &Evidence) -> Option<Found> {
     } else if readings.steps == 0 {
         remedies.insert(0, super::super::remedy::reinitialize(facts));
         "initialization: signals pass the range of the numbers before anything was learned".to_owned()
+    } else if is_off_from_start(readings) {
+        remedies.insert(0, super::super::remedy::reinitialize(facts));
+        "initialization: signals grow or shrink along depth from the first step on".to_owned()
     } else {
         format!("learning rate: a step moved the weights by up to {peak:.2e} of their size")
     };

@@ -37,7 +37,9 @@ const RATIO_LOW: Threshold = Threshold {
 
 const RATIO_BANDS: [Threshold; 2] = [
     Threshold { name: "mean ‖Δw‖/‖w‖", value: 1e-6, why: "a thousandth of the usual 1e-3" },
-    Threshold { name: "mean ‖Δw‖/‖w‖", value: 0.1, why: "a hundred times the usual 1e-3, as DeepDiagnosis has it" },
+    Threshold {
+        name: "mean ‖Δw‖/‖w‖", value: 0.1, why: "a hundred times the usual 1e-3, as DeepDiagnosis has it"
+    },
 ];
 
 /// Steps before a rule on progress speaks: two windows of the average.
@@ -146,7 +148,9 @@ fn lr_too_low(evidence: &Evidence) -> Option<Found> {
         layers: vec![layer],
         since: Some(1),
         confidence: confidence(ratio.max(f64::MIN_POSITIVE), RATIO_LOW.value),
-        because: format!("the fastest layer moves by {ratio:.1e} of its weights a step, and the loss is {share:.2} of its start"),
+        because: format!(
+            "the fastest layer moves by {ratio:.1e} of its weights a step, and the loss is {share:.2} of its start"
+        ),
         cause: format!("learning rate: {} is too little for {} here", facts.lr, facts.optimizer),
         numbers: vec![number("update_ratio", ratio), number("loss_share", share)],
         remedies: vec![Remedy::lr(usual_lr(&facts.optimizer).max(10.0 * facts.lr)), Remedy::lr(100.0 * facts.lr)],

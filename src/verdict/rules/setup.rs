@@ -35,7 +35,16 @@ pub(super) const SYMMETRIC_INIT: Rule = Rule {
     needs: &[Need::Model],
     condition: "a hidden layer and the next start with all weights equal: its units get equal gradients and stay equal",
     thresholds: &[],
-    silences: &["vanishing", "exploding", "poor_gain", "unused_layer", "lr_too_low", "lr_too_high", "plateau", "update_ratio"],
+    silences: &[
+        "vanishing",
+        "exploding",
+        "poor_gain",
+        "unused_layer",
+        "lr_too_low",
+        "lr_too_high",
+        "plateau",
+        "update_ratio",
+    ],
     find: symmetric,
 };
 
@@ -102,7 +111,8 @@ fn symmetric(evidence: &Evidence) -> Option<Found> {
     Some(Found {
         confidence: 1.0,
         because: format!("{} and the next layer start with all weights equal", evidence.facts.layers[worst].name),
-        cause: "initialization: units that start equal get equal gradients, and a layer of them is worth one unit".into(),
+        cause: "initialization: units that start equal get equal gradients, and a layer of them is worth one unit"
+            .into(),
         numbers: vec![number("layers", layers.len() as f64)],
         remedies: vec![reinitialize(&evidence.facts)],
         layers,
@@ -122,7 +132,8 @@ fn softmax_twice(evidence: &Evidence) -> Option<Found> {
         layers: vec![evidence.facts.layers.len() - 1],
         confidence: 1.0,
         because: format!("the model ends with {}, and the loss applies its own", head.word()),
-        cause: "wrong head: outputs confined to 0 to 1 can say one class is e times as likely as another, not more".into(),
+        cause: "wrong head: outputs confined to 0 to 1 can say one class is e times as likely as another, not more"
+            .into(),
         numbers: Vec::new(),
         remedies: vec![Remedy::set("leave it to the loss", &format!("model.layers[{at}]"), "\"identity\"")],
         ..Found::default()
@@ -144,7 +155,8 @@ fn unscaled_targets(evidence: &Evidence) -> Option<Found> {
     ];
     // A hundredth of the range beyond its end can be the noise of targets that belong there.
     let slack = 0.01 * (data.target_max - data.target_min);
-    if let Some(at) = last.activation_position.filter(|_| data.target_min < low - slack || data.target_max > high + slack)
+    if let Some(at) =
+        last.activation_position.filter(|_| data.target_min < low - slack || data.target_max > high + slack)
     {
         return Some(Found {
             layers: vec![facts.layers.len() - 1],

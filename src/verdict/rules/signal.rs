@@ -1,6 +1,6 @@
 //! The signal along depth.
 
-use super::super::remedy::{insert_norm, reinitialize, use_adam, use_relu};
+use super::super::remedy::{Remedy, insert_norm, reinitialize, use_adam, use_relu, with_adam};
 use super::super::theory::expected;
 use super::super::{Activation, Evidence, Found, Grade, Need, Readings, Rule, Threshold};
 use super::{confidence, learns, number};
@@ -67,8 +67,8 @@ pub(super) const POOR_GAIN: Rule = Rule {
 
 /// Whether the signal vanished or exploded in the first step already: then it is no matter of the learning rate.
 pub(super) fn is_off_from_start(readings: &Readings) -> bool {
-    let arriving = (0..readings.layers.len()).map(|l| readings.arriving_start(l));
-    arriving.into_iter().any(|arriving| arriving < VANISHING_BELOW.value || arriving > EXPLODING_ABOVE.value)
+    let arriving = |l: usize| readings.arriving_start(l);
+    (0..readings.layers.len()).any(|l| arriving(l) < VANISHING_BELOW.value || arriving(l) > EXPLODING_ABOVE.value)
 }
 
 /// Layers for which `is_bad` holds, the one farthest from 1 first.
@@ -141,8 +141,9 @@ fn vanishing(evidence: &Evidence) -> Option<Found> {
         remedies.extend(use_relu(facts, is_flat));
     } else {
         remedies.push(reinitialize(facts));
+        remedies.push(insert_norm(facts));
     }
-    remedies.push(insert_norm(facts));
+    remedies.extend(remedies.first().and_then(|first| with_adam(facts, first)));
     remedies.extend(use_adam(facts));
     Some(Found {
         since: Some(readings.layers[worst].vanishing_since.max(1)),
@@ -197,8 +198,9 @@ fn exploding(evidence: &Evidence) -> Option<Found> {
     };
     let facts = &evidence.facts;
     let mut remedies = vec![reinitialize(facts), insert_norm(facts)];
+    remedies.extend(with_adam(facts, &remedies[0]));
     if !facts.is_clipped {
-        remedies.push(super::super::Remedy::set("clip the gradient to norm 1", "train.clip_norm", "1.0"));
+        remedies.push(Remedy::set("clip the gradient to norm 1", "train.clip_norm", "1.0"));
     }
     Some(Found {
         since: Some(readings.layers[worst].exploding_since.max(1)),

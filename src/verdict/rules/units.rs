@@ -44,7 +44,7 @@ pub(super) const UNUSED_LAYER: Rule = Rule {
     needs: &[Need::Gradients],
     condition: "in more than half of the steps a layer's whole gradient is exactly 0",
     thresholds: &[&ZERO_SHARE],
-    silences: &["plateau", "update_ratio", "vanishing", "lr_too_low"],
+    silences: &["plateau", "update_ratio", "vanishing", "lr_too_low", "underflow"],
     find: unused,
 };
 
@@ -89,7 +89,11 @@ pub(super) const BATCH_TOO_LARGE: Rule = Rule {
 };
 
 /// Layers whose share is above a threshold, the worst first, and its share.
-fn above(evidence: &Evidence, bound: &Threshold, share: impl Fn(&LayerReading) -> Option<f64>) -> Option<(Vec<usize>, f64)> {
+fn above(
+    evidence: &Evidence,
+    bound: &Threshold,
+    share: impl Fn(&LayerReading) -> Option<f64>,
+) -> Option<(Vec<usize>, f64)> {
     let shares = evidence.readings.layers.iter().map(share).enumerate();
     let mut layers: Vec<(usize, f64)> =
         shares.filter_map(|(l, share)| Some((l, share?))).filter(|(_, share)| *share > bound.value).collect();
@@ -131,7 +135,10 @@ fn unused(evidence: &Evidence) -> Option<Found> {
 fn leaky(evidence: &Evidence) -> Remedy {
     let relus = evidence.facts.layers.iter().filter(|layer| layer.activation == Activation::Relu);
     let places = relus.filter_map(|layer| layer.activation_position);
-    Remedy::new("leaky ReLU, whose units cannot die", places.map(|at| (format!("model.layers[{at}]"), "\"leaky_relu\"")))
+    Remedy::new(
+        "leaky ReLU, whose units cannot die",
+        places.map(|at| (format!("model.layers[{at}]"), "\"leaky_relu\"")),
+    )
 }
 
 fn dead(evidence: &Evidence) -> Option<Found> {
@@ -161,7 +168,8 @@ fn saturated(evidence: &Evidence) -> Option<Found> {
     Some(Found {
         confidence: confidence(share, SATURATED_SHARE.value),
         because: format!("{:.0} % of the activations have next to no slope", 100.0 * share),
-        cause: "activation saturates: its inputs are too large, by initial weights, unnormalized data or large steps".into(),
+        cause: "activation saturates: its inputs are too large, by initial weights, unnormalized data or large steps"
+            .into(),
         numbers: vec![number("saturated_share", share)],
         remedies: remedies.collect(),
         is_eased: learns(evidence),
