@@ -226,7 +226,7 @@ fn poor_gain(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let factor = mean_factor(readings.arriving_start(0), 0, depth);
-    let is_off = factor > 0.0 && (factor < GAIN_LOW.value || factor > GAIN_HIGH.value);
+    let is_off = factor > 0.0 && !(GAIN_LOW.value..=GAIN_HIGH.value).contains(&factor);
     let chance = facts.chance.filter(|_| facts.classes.is_some() && facts.loss == super::super::LossFact::CrossEntropy);
     let excess = chance.map_or(0.0, |chance| readings.loss_start / chance);
     if !is_off && excess <= LOSS_HIGH.value {
