@@ -136,7 +136,7 @@
 //! | [`optim`] | optimizers and schedules |
 //! | [`data`] | sources, preparation, batching, the loader; knows [`base`] only |
 //! | [`probe`] | the quantities |
-//! | [`verdict`] | what the readings say about each layer |
+//! | [`verdict`] | what the readings say: faults with cause, evidence and remedy |
 //! | [`run`] | trainer, step record, run folder: joins all of the above |
 //! | [`study`] | many steps or runs with one question |
 //! | [`view`] | text and pictures for people |

@@ -13,7 +13,8 @@ Start with:
   steepest keys                  every setting, with its default and meaning
   steepest COMMAND --help        what a command does, with examples
 
-Exit codes: 0 done; 1 the run failed; 2 usage or input was wrong.")]
+Exit codes: 0 done; 1 the run failed; 2 usage or input was wrong; 3 diagnose found a fault, or one
+of --stop-on ended a training.")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -27,6 +28,9 @@ pub enum Command {
     /// Run variants side by side: batch, stochastic and mini-batch descent, or any settings that differ
     #[command(after_help = COMPARE)]
     Compare(CompareArgs),
+    /// Say what is wrong with a config, why, and what mends it
+    #[command(after_help = DIAGNOSE)]
+    Diagnose(DiagnoseArgs),
     /// Judge a trained model on a part of the data or a file
     #[command(after_help = EVAL)]
     Eval(EvalArgs),
@@ -60,6 +64,7 @@ Examples:
   steepest train net.toml --set train.lr=0.01 --set 'model.layers[0].out=256'
   steepest train --epochs 5 --max-time 1m --out runs/short
   steepest train net.toml --json > summary.json     # progress goes to standard error
+  steepest train net.toml --stop-on exploding,nan   # ends early where a verdict says so, with exit code 3
   steepest train --resume runs/20260101-120000-net  # a run that was killed goes on
   steepest train --resume runs/short --epochs 50    # a run that is finished goes on to a later end";
 
@@ -74,6 +79,14 @@ Examples:
 
 Each variant starts from the same weights and ends when one of the budgets is spent; by default that is the
 number of examples in the epochs of the config, or its train.max_steps if it has that.";
+const DIAGNOSE: &str = "\
+Examples:
+  steepest diagnose net.toml                        # exit code 3 if a fault is found, not for advice
+  steepest diagnose net.toml --try                  # each remedy from the same seed, and all together
+  steepest diagnose net.toml --apply mended.toml    # tries them, and writes the config that did best
+  steepest diagnose net.toml --steps 1000 --json
+
+A verdict is silenced by its id: --set 'verdicts.silence=[\"plateau\"]'.";
 
 const EVAL: &str = "\
 Examples:
@@ -179,6 +192,9 @@ pub struct TrainArgs {
     /// Time after which training ends: 90s, 10m, 1h30m
     #[arg(long, value_name = "TIME")]
     pub max_time: Option<String>,
+    /// Verdicts that end the training early: `exploding,nan`
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
+    pub stop_on: Vec<String>,
     /// The folder of the run: empty, or not there yet; one named by time in `record.dir` if not given
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -245,6 +261,26 @@ pub struct CompareArgs {
     /// Show the result only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct DiagnoseArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Steps of the short run, and of each tried remedy; 300 if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+    /// Try each remedy from the same seed, one at a time and together
+    #[arg(long = "try")]
+    pub tries: bool,
+    /// Try the remedies, and write the config that did best, if one did better than this one, to a new file
+    #[arg(long, value_name = "OUT.toml")]
+    pub apply: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Write what was found as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

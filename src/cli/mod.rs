@@ -1,9 +1,10 @@
 //! The command line: flags to typed settings, results to text. Every error is printed once, as `error: …` on standard
-//! error; the exit code is 2 for wrong usage or input and 1 for failures.
+//! error; the exit code is 2 for wrong usage or input, 1 for failures, and 3 for a fault that was looked for.
 
 mod args;
 mod compare;
 mod devices;
+mod diagnose;
 mod evaluate;
 mod inspect;
 mod noise;
@@ -20,6 +21,9 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// The exit code where a fault was found.
+const FAULT: u8 = 3;
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -31,7 +35,7 @@ pub fn main() -> ExitCode {
         }
     };
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let word = Style::of(&std::io::stderr()).paint("error:", Paint::Red);
             let _ = writeln!(std::io::stderr(), "{word} {error}");
@@ -40,10 +44,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    match command {
-        Command::Train(args) => train::run(&args),
+fn run(command: Command) -> Result<ExitCode> {
+    let done = match command {
+        Command::Train(args) => return train::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Diagnose(args) => return diagnose::run(&args),
         Command::Eval(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -52,7 +57,8 @@ fn run(command: Command) -> Result<()> {
         Command::Devices(args) => devices::run(&args),
         Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),
         Command::Keys => print(&config::reference()),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes to standard output. That nobody reads on (`| head`) is no error.

@@ -55,7 +55,9 @@ pub fn resolve_train(args: &TrainArgs) -> Result<Config> {
     let numbers = [("seed", args.seed), ("epochs", args.epochs), ("max_steps", args.max_steps)];
     let numbers = numbers.into_iter().filter_map(|(key, n)| Some(format!("train.{key}={}", n?)));
     let time = args.max_time.as_deref().map(|time| format!("train.max_time={}", quoted(time)));
-    config.set_all(numbers.chain(time))?;
+    let ids: Vec<String> = args.stop_on.iter().map(|id| quoted(id)).collect();
+    let stop_on = (!ids.is_empty()).then(|| format!("verdicts.stop_on=[{}]", ids.join(", ")));
+    config.set_all(numbers.chain(time).chain(stop_on))?;
     set_device(&mut config, &args.device)?;
     Ok(config)
 }

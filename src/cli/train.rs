@@ -1,15 +1,16 @@
 //! `steepest train`.
 
 use super::args::TrainArgs;
-use super::{print_json, settings};
+use super::{FAULT, print_json, settings};
 use crate::base::Result;
 use crate::run::{self, TrainOptions};
 use crate::view::style::Style;
 use crate::view::terminal::Terminal;
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 
 /// Trains, and shows how it goes.
-pub fn run(args: &TrainArgs) -> Result<()> {
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let config = settings::resolve_train(args)?;
     let command: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let mut terminal = terminal(args);
@@ -19,10 +20,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     };
     if args.json {
         terminal.stop();
-        return print_json(&end.summary);
+        print_json(&end.summary)?;
+    } else {
+        terminal.end(&end);
     }
-    terminal.end(&end);
-    Ok(())
+    Ok(if end.is_ended_by_fault() { ExitCode::from(FAULT) } else { ExitCode::SUCCESS })
 }
 
 /// With `--json`, standard output belongs to the summary.

@@ -24,7 +24,7 @@ pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};
 pub use nearest::nearest;
 pub use optimizer::Optimizer;
-pub use output::{CheckpointEvery, Device, Probes, Record, RecordEvery, Validate, ValidateEvery};
+pub use output::{CheckpointEvery, Device, Probes, Record, RecordEvery, Validate, ValidateEvery, Verdicts};
 pub use setting::Range;
 pub use train::{Batch, Loss, LossKind, Piece, Precision, Reduction, Schedule, Train};
 pub use units::{Bytes, Span};
@@ -50,6 +50,8 @@ section! {
         train: Train = Section;
         /// How the model is judged on the validation part.
         validate: Validate = Section;
+        /// What is said of a run, and what ends it.
+        verdicts: Verdicts = Section;
         /// What is written down.
         record: Record = Section;
         /// What is measured beside the statistics of every step.

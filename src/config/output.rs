@@ -1,4 +1,4 @@
-//! `[validate]`, `[record]`, `[probes]` and `[device]`: what is watched, what is kept, and where it runs.
+//! `[validate]`, `[verdicts]`, `[record]`, `[probes]` and `[device]`: what is watched, what is kept, and where it runs.
 
 use super::group::{default, section};
 use super::setting::{Detail, Range, Setting, wrong_type};
@@ -18,6 +18,16 @@ section! {
         keep_best: bool = default(true);
         /// A prediction also counts as right among so many best ones.
         top_k: usize = default(5).within(Range::AT_LEAST_1);
+    }
+}
+
+section! {
+    /// What is said of a run, and what ends it. Verdicts go by their ids: `vanishing`, `exploding`, `non_finite`, …
+    pub struct Verdicts {
+        /// Verdicts that are not given.
+        silence: Vec<String> = default(Vec::new());
+        /// Verdicts that end training; `"nan"` stands for `"non_finite"`. They are asked for every 32 steps.
+        stop_on: Vec<String> = default(Vec::new());
     }
 }
 

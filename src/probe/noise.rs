@@ -88,6 +88,13 @@ impl NoiseReader {
         &self.smoothed
     }
 
+    /// The smoothed noise scale of all dense layers together, once there are steps enough to smooth over; none while noise hides
+    /// the gradient.
+    pub fn scale(&self) -> Option<f64> {
+        let whole = self.smoothed.last()?;
+        (self.steps as f64 >= WINDOW && whole.signal > 0.0).then(|| whole.scale())
+    }
+
     /// The state as numbers, for a checkpoint.
     pub fn to_numbers(&self) -> Vec<f64> {
         let all = self.last.iter().chain(&self.smoothed).flat_map(|noise| [noise.trace, noise.signal]);
@@ -190,5 +197,8 @@ mod tests {
         assert!(again.restore(&reader.to_numbers()) && again == reader);
         assert!(!again.restore(&[1.0; 5]) && !again.restore(&[]));
         assert!(NoiseReader::new(0, 1.0).last().is_empty());
+        assert_eq!(reader.scale(), None);
+        (0..98).for_each(|_| reader.push([(3.0, 1.0), (5.0, 2.0)].into_iter(), 4, 1.0));
+        assert_eq!(reader.scale(), Some(reader.smoothed()[2].scale()));
     }
 }

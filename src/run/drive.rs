@@ -23,6 +23,8 @@ pub(super) enum Stop {
     NonFinite,
     /// The observer, for this reason.
     Observer(&'static str),
+    /// The verdict of this id.
+    Verdict(&'static str),
 }
 
 impl Stop {
@@ -35,6 +37,7 @@ impl Stop {
             Self::Patience => "patience",
             Self::NonFinite => "non_finite",
             Self::Observer(why) => why,
+            Self::Verdict(id) => id,
         }
     }
 
@@ -56,12 +59,17 @@ impl Stop {
     }
 }
 
+/// Steps between two looks for verdicts that end a run: the device is waited for then, as at a validation.
+const JUDGE_EVERY: u64 = 32;
+
 /// A run that is under way: what does not change.
 pub(super) struct Run<'a> {
     pub config: &'a Config,
     pub folder: &'a RunFolder,
     pub parts: Parts,
     pub info: RunInfo,
+    /// Ids of the verdicts that end it.
+    pub stop_on: Vec<String>,
 }
 
 /// What changes while a run goes on.
@@ -131,18 +139,22 @@ impl Run<'_> {
         let look = |trainer: &mut Trainer, observer: &mut dyn Observer| -> Result<Option<Stop>> {
             Ok(observer.look(trainer)?.break_value().map(Stop::Observer))
         };
+        let judge_every = (!self.stop_on.is_empty()).then_some(JUDGE_EVERY);
         look(trainer, progress.observer)?;
         loop {
-            self.stretch(trainer, progress, [validate_every, checkpoint_every])?;
+            self.stretch(trainer, progress, [validate_every, checkpoint_every, judge_every])?;
             if progress.non_finite.is_some() {
                 return Ok(Stop::NonFinite);
             }
-            let is_due = |every: Option<u64>| every.is_some_and(|n| trainer.next_step().is_multiple_of(n));
+            let next = trainer.next_step();
+            let is_due = |every: Option<u64>| every.is_some_and(|n| next.is_multiple_of(n));
             let (validate, checkpoint) = (is_due(validate_every), is_due(checkpoint_every));
             if validate {
                 self.validate(trainer, progress)?;
             }
-            let mut stop = Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch);
+            let judged = if is_due(judge_every) { self.judge(trainer) } else { None };
+            let mut stop =
+                Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch).or(judged);
             if stop.is_some() || progress.observer.wants_look(trainer.next_step()) {
                 let asked = look(trainer, progress.observer)?;
                 stop = stop.or(asked);
@@ -164,8 +176,17 @@ impl Run<'_> {
         }
     }
 
-    /// Trains until a multiple of one of `pauses`, a look that the observer wants, the end, or a value that is not finite, and takes in all readings.
-    fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Option<u64>; 2]) -> Result<()> {
+    /// The first of the verdicts that end the run, if there is one. All readings of the steps so far are in, and none of
+    /// later ones, so that the same run ends at the same step.
+    fn judge(&self, trainer: &Trainer) -> Option<Stop> {
+        let verdicts = trainer.verdicts();
+        let ends = verdicts.iter().find(|verdict| self.stop_on.iter().any(|id| id == verdict.id));
+        ends.map(|verdict| Stop::Verdict(verdict.id))
+    }
+
+    /// Trains until a multiple of one of `pauses`, a look that the observer wants, the end, or a value that is not finite, and
+    /// takes in all readings.
+    fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Option<u64>; 3]) -> Result<()> {
         let stretch = Instant::now();
         let before = Duration::try_from_secs_f64(progress.state.seconds).unwrap_or_default();
         let time = self.config.train.max_time.map(|max| max.saturating_sub(before));
@@ -206,7 +227,7 @@ impl Run<'_> {
         // The clock is asked only now and then: a step of a small network takes a few microseconds.
         if progress.last.step.is_multiple_of(64) && progress.last_table.elapsed() > Duration::from_secs(1) {
             progress.last_table = Instant::now();
-            let rows = layer_rows(trainer, &progress.last);
+            let rows = layer_rows(trainer, &progress.last, &trainer.verdicts());
             progress.observer.layers(&rows);
         }
         Ok(())
@@ -225,6 +246,7 @@ impl Run<'_> {
             accuracy: evaluation.accuracy(),
             best: better,
         });
+        trainer.note_validation(evaluation.loss);
         progress.state.without_better = if better { 0 } else { progress.state.without_better + 1 };
         if better {
             let params = if self.config.validate.keep_best { Some(trainer.params()?.into()) } else { None };

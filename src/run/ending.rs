@@ -15,6 +15,7 @@ use crate::base::{Error, Result};
 use crate::config::Precision;
 use crate::data::Dataset;
 use crate::probe::NonFinite;
+use crate::verdict::Verdict;
 
 impl Run<'_> {
     /// Ends the record, judges the best weights, and writes what is left. The checkpoint comes last: where it says that the
@@ -23,14 +24,15 @@ impl Run<'_> {
         let state = progress.state();
         let before = progress.state.seconds;
         let Progress { record, last, non_finite, checkpoint, started, .. } = progress;
-        let layers = layer_rows(trainer, &last);
+        let verdicts = trainer.verdicts();
+        let layers = layer_rows(trainer, &last, &verdicts);
         let report = record.finish(stop.word())?;
         if let Some(params) = state.best.as_ref().and_then(|best| best.params.as_ref()) {
             trainer.set_params(params)?;
         }
         if let Some((step, what)) = non_finite {
-            self.summary(trainer, &state, &last, stop, &report, &layers).write(self.folder)?;
-            return Err(self.non_finite_error(trainer, step, what));
+            self.summary(trainer, &state, &last, stop, &report, &verdicts).write(self.folder)?;
+            return Err(self.non_finite_error(trainer, step, what, &verdicts));
         }
         self.write_weights(trainer.params()?)?;
         let judge = |trainer: &mut Trainer, data: &Option<Dataset>| {
@@ -42,13 +44,13 @@ impl Run<'_> {
             validation: validation.as_ref().map(Evaluation::summary),
             test: test.as_ref().map(Evaluation::summary),
             seconds: before + started.elapsed().as_secs_f64(),
-            ..self.summary(trainer, &state, &last, stop, &report, &layers)
+            ..self.summary(trainer, &state, &last, stop, &report, &verdicts)
         };
         summary.write(self.folder)?;
         if let Some(checkpoint) = checkpoint {
             checkpoint.write(self.folder)?;
         }
-        Ok(RunEnd { summary, folder: self.folder.path().to_owned(), layers, test })
+        Ok(RunEnd { summary, folder: self.folder.path().to_owned(), layers, verdicts, test })
     }
 
     /// The summary without what the final model is worth.
@@ -59,7 +61,7 @@ impl Run<'_> {
         last: &Step,
         stop: Stop,
         report: &RecordReport,
-        layers: &[LayerRow],
+        verdicts: &[Verdict],
     ) -> Summary {
         let loss = state.epoch_loss.mean(self.info.steps_per_epoch);
         let seconds = state.train_seconds;
@@ -77,7 +79,7 @@ impl Run<'_> {
             epochs: last.epoch,
             examples_per_second: (seconds > 0.0).then(|| last.examples as f64 / seconds),
             seconds: state.seconds,
-            verdicts: layers.iter().map(|row| serde_json::to_value(&row.verdict).unwrap_or_default()).collect(),
+            verdicts: verdicts.iter().map(|verdict| serde_json::to_value(verdict).unwrap_or_default()).collect(),
             device: self.info.device.name.clone(),
             seed: self.config.train.seed,
             stopped_by: stop.word().into(),
@@ -97,7 +99,7 @@ impl Run<'_> {
         write_tensors(&self.folder.file("model.safetensors"), &tensors, &[])
     }
 
-    fn non_finite_error(&self, trainer: &Trainer, step: u64, what: NonFinite) -> Error {
+    fn non_finite_error(&self, trainer: &Trainer, step: u64, what: NonFinite, verdicts: &[Verdict]) -> Error {
         let layer = |i: usize| {
             let layer = &trainer.layers()[i];
             format!("layer {} ({})", layer.name, layer.kind)
@@ -109,7 +111,10 @@ impl Run<'_> {
             NonFinite::Gradient(i) => format!("first in the gradient of {}", trainer.blueprint().arena.tensors[i].name),
         };
         let place = format!("training, step {step}");
-        Error::failure(place, format!("a value is not finite any more, {where_}")).help(format!(
+        let before = verdicts.iter().find(|verdict| verdict.id == "non_finite");
+        let before = before.and_then(|verdict| verdict.because.split_once("; ")).map_or("", |(_, before)| before);
+        let before = if before.is_empty() { String::new() } else { format!("; {before}") };
+        Error::failure(place, format!("a value is not finite any more, {where_}{before}")).help(format!(
             "lower train.lr or set train.clip_norm; the last steps are in {}",
             self.folder.file("flight.jsonl").display()
         ))
@@ -117,16 +122,18 @@ impl Run<'_> {
 }
 
 /// The layers at a step, with what the readings so far say of them.
-pub(super) fn layer_rows(trainer: &Trainer, last: &Step) -> Vec<LayerRow> {
-    let verdicts = trainer.verdicts();
-    let rows = trainer.layers().iter().zip(verdicts).enumerate().map(|(i, (layer, verdict))| LayerRow {
-        name: layer.name.clone(),
-        kind: layer.kind.clone(),
-        grad_norm: last.values.get("layer_grad_norm")[i],
-        signal: last.values.get("signal")[i],
-        factor: verdict.factor,
-        update_ratio: last.values.get("layer_update_ratio")[i],
-        verdict,
-    });
+pub(super) fn layer_rows(trainer: &Trainer, last: &Step, verdicts: &[Verdict]) -> Vec<LayerRow> {
+    let rows =
+        trainer.layers().iter().zip(trainer.layer_verdicts(verdicts)).enumerate().map(|(i, (layer, verdict))| {
+            LayerRow {
+                name: layer.name.clone(),
+                kind: layer.kind.clone(),
+                grad_norm: last.values.get("layer_grad_norm")[i],
+                signal: last.values.get("signal")[i],
+                factor: verdict.factor,
+                update_ratio: last.values.get("layer_update_ratio")[i],
+                verdict,
+            }
+        });
     rows.collect()
 }

@@ -51,6 +51,7 @@ mod ending;
 mod engine;
 mod evaluate;
 mod evaluator;
+mod evidence;
 mod feed;
 pub mod flight;
 pub mod folder;

@@ -3,7 +3,7 @@
 use super::trainer::{Step, Trainer};
 use crate::base::Result;
 use crate::exec::DeviceInfo;
-use crate::verdict::Verdict;
+use crate::verdict::LayerVerdict;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -104,5 +104,5 @@ pub struct LayerRow {
     /// ‖Δw‖/‖w‖ of the last step.
     pub update_ratio: f64,
     /// What is the matter with it.
-    pub verdict: Verdict,
+    pub verdict: LayerVerdict,
 }

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpoint, RunState};
 use super::drive::{Run, Stop};
+use super::evidence::verdict_ids;
 use super::feed::{batching, total_steps};
 use super::folder::RunFolder;
 use super::load;
@@ -17,11 +18,13 @@ use std::path::Path;
 
 /// The settings that may differ from those of the checkpoint: when training ends, where it runs, what is kept beside the
 /// record. All others decide what is computed, or what stands in the record already.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 12] = [
     "train.epochs",
     "train.max_steps",
     "train.max_time",
     "validate.patience",
+    "verdicts.silence",
+    "verdicts.stop_on",
     "record.checkpoint",
     "record.flight",
     "device.device",
@@ -40,6 +43,7 @@ const MAY_CHANGE: [&str; 10] = [
 /// has changed, the run is over or another process is at it: then nothing was changed. Else as [`super::train`].
 pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut dyn Observer) -> Result<RunEnd> {
     config.check()?;
+    let [_, stop_on] = verdict_ids(&config.verdicts)?;
     let folder = RunFolder::open(folder)?;
     let mut checkpoint = Checkpoint::read(&folder)?;
     check_settings(config, &checkpoint.config)?;
@@ -67,7 +71,7 @@ pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut
         ("command".to_owned(), command.into()),
     ])?;
     observer.start(&info);
-    let run = Run { config, folder: &folder, parts, info };
+    let run = Run { config, folder: &folder, parts, info, stop_on };
     trainer.within(|trainer| run.drive(trainer, record, state, observer))
 }
 
@@ -111,7 +115,9 @@ fn check_unfinished(config: &Config, folder: &RunFolder, checkpoint: &Checkpoint
         Stop::MaxSteps => ("train.max_steps is reached".to_owned(), "train.max_steps (--max-steps)"),
         Stop::MaxTime => ("train.max_time is over".to_owned(), "train.max_time (--max-time)"),
         Stop::Patience => ("the validation loss did not get better any more".to_owned(), "validate.patience"),
-        Stop::NonFinite | Stop::Observer(_) => unreachable!("settings and position do not say so"),
+        Stop::NonFinite | Stop::Observer(_) | Stop::Verdict(_) => {
+            unreachable!("these follow from readings, not from the state of a run")
+        }
     };
     let message = format!("the run is finished: {why}, it is at step {steps}");
     Err(Error::input(folder.path().display(), message).help(format!("raise {key} to go on, or leave it as it is")))

@@ -3,6 +3,7 @@
 use super::checkpoint::RunState;
 use super::drive::Run;
 use super::evaluate::Evaluation;
+use super::evidence::verdict_ids;
 use super::feed::total_steps;
 use super::folder::RunFolder;
 use super::observer::{LayerRow, Observer, RunInfo};
@@ -14,6 +15,7 @@ use super::{load, open_device};
 use crate::base::{Error, Result};
 use crate::config::{Config, Precision, RecordEvery};
 use crate::data::{Dataset, Optimum, Preprocessing, Splits};
+use crate::verdict::{Grade, Verdict};
 use std::path::PathBuf;
 
 /// What a caller decides beside the config.
@@ -34,8 +36,18 @@ pub struct RunEnd {
     pub folder: PathBuf,
     /// The layers at the end.
     pub layers: Vec<LayerRow>,
+    /// What was found, the gravest first.
+    pub verdicts: Vec<Verdict>,
     /// The evaluation on the test part.
     pub test: Option<Evaluation>,
+}
+
+impl RunEnd {
+    /// Whether a fault that `verdicts.stop_on` names ended it.
+    pub fn is_ended_by_fault(&self) -> bool {
+        let is_it = |verdict: &Verdict| verdict.grade == Grade::Fault && verdict.id == self.summary.stopped_by;
+        self.verdicts.iter().any(is_it)
+    }
 }
 
 /// Trains as the config says and writes a run folder.
@@ -45,6 +57,7 @@ pub struct RunEnd {
 /// non-finite: then record, flight recorder and summary are in the run folder, and the error names step and layer.
 pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observer) -> Result<RunEnd> {
     config.check()?;
+    let [_, stop_on] = verdict_ids(&config.verdicts)?;
     let splits = load(config)?;
     let parts = Parts::of(&splits);
     let (mut trainer, reason) = open_trainer(config, splits, None)?;
@@ -54,7 +67,7 @@ pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observe
     let record = Record::create(folder.path(), &trainer.schema(), &record_settings(config))?;
     observer.start(&info);
     let state = RunState { data: parts.fingerprint, ..RunState::default() };
-    let run = Run { config, folder: &folder, parts, info };
+    let run = Run { config, folder: &folder, parts, info, stop_on };
     trainer.within(|trainer| run.drive(trainer, record, state, observer))
 }
 

@@ -3,6 +3,7 @@
 use super::blueprint::{Blueprint, Request, TappedLayer, names::PARAMS};
 use super::engine::{Batch, Engine};
 use super::evaluator::{Outputs, evaluation_rows};
+use super::evidence::{Places, facts, origin, verdict_ids};
 use super::feed::{Feed, batching, class_weights, resident, total_steps};
 use super::objective::Objective;
 use super::schema::Schema;
@@ -17,7 +18,7 @@ use crate::nn::{Description, Model};
 use crate::ops::optimize::Rule;
 use crate::optim;
 use crate::probe::{Measured, NoiseReader, NonFinite, Reader, Taken, Values};
-use crate::verdict::{History, Verdict};
+use crate::verdict::{Evidence, Facts, History, LayerVerdict, Verdict, by_layer, judge};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -75,7 +76,10 @@ pub struct Trainer {
     states: Vec<optim::State>,
     reader: Reader,
     blueprint: Blueprint,
+    facts: Facts,
     history: History,
+    places: Places,
+    silenced: Vec<String>,
     in_flight: VecDeque<Meta>,
     table: Vec<f64>,
     step: Step,
@@ -149,7 +153,10 @@ impl Trainer {
         let rows = evaluation_rows(train.len());
         let data: Option<&dyn RowSource> = if resident { Some(train.as_ref()) } else { None };
         let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, &config.train.optimizer)?;
-        engine.set_params(&initial(&model, config.train.seed))?;
+        let params = initial(&model, config.train.seed);
+        engine.set_params(&params)?;
+        let [silenced, _] = verdict_ids(&config.verdicts)?;
+        let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
         let mut schedule = Schedule::new(batching, class_weights(config, &train)?.as_deref())?;
         schedule.seek_step(step)?;
         let per_epoch = batching.batches_per_epoch() as u64;
@@ -158,8 +165,6 @@ impl Trainer {
         let reader = reader(&blueprint, info.precision == "f32", population(config, train.len()));
         let source: Arc<dyn RowSource> = train;
         let feed = Feed::new(&source, schedule, resident)?;
-        let statistics = config.record.statistics;
-        let names = blueprint.layers.iter().filter(|_| statistics).map(|layer| layer.name.clone()).collect();
         Ok(Self {
             engine,
             feed,
@@ -169,7 +174,10 @@ impl Trainer {
             lr: config.train.optimizer.lr(),
             rule,
             states: optim::states(&config.train.optimizer),
-            history: History::new(names),
+            facts,
+            history: History::new(blueprint.layout.layers),
+            places: Places::new(reader.sizes()),
+            silenced,
             in_flight: VecDeque::with_capacity(8),
             table: Vec::with_capacity(blueprint.layout.table_len()),
             step: Step { values: reader.values(), ..Step::default() },
@@ -219,7 +227,7 @@ impl Trainer {
         let control = state.control.as_slice().try_into();
         let control = control.map_err(|_| Error::input("control", format!("{} numbers", state.control.len())))?;
         self.engine.set_control(control)?;
-        let history = History::from_numbers(self.history.names().to_vec(), &state.history);
+        let history = History::from_numbers(self.blueprint.layout.layers, &state.history);
         self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
         if !self.reader.noise_mut().restore(&state.noise) {
             return Err(Error::input("noise", format!("{} numbers", state.noise.len())));
@@ -293,7 +301,10 @@ impl Trainer {
         self.step.epoch = meta.epoch;
         self.step.examples = meta.examples;
         self.step.non_finite = self.reader.non_finite(&self.table);
-        self.history.push(self.step.values.loss(), self.step.values.signal());
+        self.history.push(&self.places.measured(&self.step.values));
+        if let Some(what) = self.step.non_finite {
+            self.history.push_non_finite(meta.step + 1, origin(what, &self.blueprint.tensor_layers));
+        }
         Ok(Some(&self.step))
     }
 
@@ -385,9 +396,26 @@ impl Trainer {
         self.reader.noise()
     }
 
-    /// What the readings so far say about each layer.
+    /// What verdicts rest on: facts of the run, readings so far.
+    pub fn evidence(&self) -> Evidence {
+        let mut readings = self.history.readings().clone();
+        readings.noise_scale = self.noise().scale();
+        Evidence { facts: self.facts.clone(), readings }
+    }
+
+    /// What the readings so far say, the gravest first, without those that `verdicts.silence` names.
     pub fn verdicts(&self) -> Vec<Verdict> {
-        self.history.verdicts()
+        judge(&self.evidence(), &self.silenced)
+    }
+
+    /// A word for each layer, from these verdicts.
+    pub fn layer_verdicts(&self, verdicts: &[Verdict]) -> Vec<LayerVerdict> {
+        by_layer(&self.evidence(), verdicts)
+    }
+
+    /// Lets verdicts know the loss of a validation.
+    pub fn note_validation(&mut self, loss: f64) {
+        self.history.push_validation(loss);
     }
 
     /// The parameters.

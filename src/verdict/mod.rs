@@ -1,285 +1,175 @@
-//! Readings to verdicts: what they say about each layer, with the evidence. No I/O, no device.
+//! Readings to verdicts: what is wrong, where, why, on which numbers that rests, and what would mend it. No I/O, no device.
 //!
-//! The rules are scale-free: they compare layers with each other along depth, and a layer with its own past; a gradient
-//! that is small everywhere is no fault, it is what convergence looks like.
+//! A [`Rule`] looks at [`Evidence`], a plain struct of facts and smoothed readings. Rules are scale-free: they compare layers
+//! with each other along depth, a layer with its own past, a step with the weights that it moves; a gradient that is small
+//! everywhere is no fault, it is what convergence looks like. What depends on how training goes is a fault only where
+//! training suffers: where the loss has fallen below half of its start and of chance it is advice.
 //!
-//! | finding | when |
-//! |---|---|
-//! | `vanishing` | less than 2e-3 of the last layer's signal arrives at the layer |
-//! | `exploding` | more than 500 times the last layer's signal arrives at it |
-//! | `converged` | the smoothed loss is below 5 % of its start, and the signal of the last layer below its own |
-//! | `healthy` | none of these |
-//!
-//! Signals and loss are averaged over 50 steps, signals by their logarithms.
+//! | id | grade | when |
+//! |---|---|---|
+//! | `non_finite` | fault | a value is not finite; the first one, and what was growing before |
+//! | `symmetric_init` | fault | a hidden layer and the next start with all weights equal, so that units cannot differ |
+//! | `softmax_twice` | fault | the loss has a softmax or sigmoid built in, and the model ends with another |
+//! | `vanishing` | fault | less than 2e-3 of the last layer's signal arrives at a layer |
+//! | `exploding` | fault | more than 500 times the last layer's signal arrives at a layer |
+//! | `unused_layer` | fault | a layer's whole gradient is exactly 0 in most steps |
+//! | `dead_units` | fault | more than half of a layer's units give nothing for any example |
+//! | `saturated_units` | fault | more than half of a layer's activations have next to no slope |
+//! | `unscaled_targets` | fault | target values are far from size 1, or out of the last activation's reach |
+//! | `unnormalized_inputs` | fault | features are far from size 1, far from mean 0, or of very different sizes |
+//! | `missing_nonlinearity` | fault | a linear layer follows a linear layer |
+//! | `regression_on_classes` | fault | classes are fitted as numbers |
+//! | `poor_gain` | fault | initial weights multiply signals by more than 3 or less than 0.1 a layer, or the first loss is far above chance |
+//! | `lr_too_high` | fault | steps are large beside the weights, and the loss is unstable or does not fall |
+//! | `lr_too_low` | fault | no layer moves, and the loss does not fall |
+//! | `underflow` | fault | updates are smaller than the rounding of the weights |
+//! | `overfitting` | advice | the validation loss rises while the training loss falls |
+//! | `plateau` | advice | the loss stands still, far above what would be converged |
+//! | `update_ratio` | advice | a layer's steps are a hundred times larger or a thousand times smaller than usual |
+//! | `batch_too_small` | advice | the noise scale is far above the batch |
+//! | `batch_too_large` | advice | the batch is far above the noise scale |
+//! | `converged` | information | the loss is below 5 % of its start or of chance, and the signal below its own start |
+//! | `healthy` | information | nothing to mend was found |
+
+mod evidence;
+mod history;
+mod judge;
+mod remedy;
+mod rules;
+mod theory;
+
+pub use evidence::{
+    Activation, DataFacts, Evidence, Facts, LayerFacts, LayerReading, LossFact, Number, Origin, Readings,
+    ValidationReading,
+};
+pub use history::{History, Measured};
+pub use judge::{LayerVerdict, by_layer, judge};
+pub use remedy::{Change, Remedy};
+pub use rules::RULES;
+pub use theory::{Expected, expected};
 
 use serde::Serialize;
 
-/// What is the matter with a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Finding {
-    /// The backpropagated signal shrinks towards the input until the first layers hardly learn.
-    Vanishing,
-    /// The backpropagated signal grows towards the input until the first layers drown the others.
-    Exploding,
-    /// The loss and the signal have fallen together: there is little left to learn.
-    Converged,
-    /// None of these.
-    Healthy,
+pub enum Grade {
+    /// Training fails or suffers.
+    Fault,
+    /// It could go better.
+    Advice,
+    /// A state to be in.
+    Information,
 }
 
-impl Finding {
-    /// The word for tables.
+impl Grade {
+    /// The word for it.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Vanishing => "vanishing",
-            Self::Exploding => "exploding",
-            Self::Converged => "converged",
-            Self::Healthy => "healthy",
+            Self::Fault => "fault",
+            Self::Advice => "advice",
+            Self::Information => "information",
         }
-    }
-
-    /// Whether it is a fault, not a state to be in.
-    pub fn is_fault(self) -> bool {
-        matches!(self, Self::Vanishing | Self::Exploding)
     }
 }
 
-/// A verdict on one layer, with the numbers that convinced it.
+/// A number that a rule compares with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// What is compared with it.
+    pub name: &'static str,
+    /// The number.
+    pub value: f64,
+    /// Where it comes from.
+    pub why: &'static str,
+}
+
+/// What evidence a rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Model and settings.
+    Model,
+    /// Statistics of the data.
+    Data,
+    /// The loss of the steps.
+    Loss,
+    /// The backpropagated signal of each layer.
+    Signal,
+    /// The activations of each layer.
+    Activations,
+    /// Gradients of each layer.
+    Gradients,
+    /// How far each layer moves.
+    Updates,
+    /// Validations.
+    Validation,
+    /// The noise scale.
+    Noise,
+    /// Shares of dead or saturated units.
+    Units,
+}
+
+/// A rule, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Its name, in configs too.
+    pub id: &'static str,
+    /// How grave it is where training suffers.
+    pub grade: Grade,
+    /// What it looks at.
+    pub needs: &'static [Need],
+    /// When it holds.
+    pub condition: &'static str,
+    /// What it compares with.
+    pub thresholds: &'static [&'static Threshold],
+    /// Rules that say nothing where this one holds, since it explains what they see.
+    pub silences: &'static [&'static str],
+    /// The condition.
+    find: fn(&Evidence) -> Option<Found>,
+}
+
+/// What a rule has found.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Found {
+    /// The layers that it is about, the worst first.
+    layers: Vec<usize>,
+    /// The first step of it.
+    since: Option<u64>,
+    /// From ½, at the threshold, to 1.
+    confidence: f64,
+    /// What was seen.
+    because: String,
+    /// What it comes from.
+    cause: String,
+    /// The numbers.
+    numbers: Vec<Number>,
+    /// What can be done, the first thing to try first.
+    remedies: Vec<Remedy>,
+    /// Whether training goes well all the same: a fault is advice then.
+    is_eased: bool,
+}
+
+/// A verdict: a finding with its evidence and its remedies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// The layer's name.
-    pub layer: String,
-    /// What is the matter.
-    pub finding: Finding,
-    /// ‖δ_l‖ / ‖δ_{l+1}‖: what the signal is multiplied with on its way from the next layer to this one; 1 for the last.
-    pub factor: f64,
-    /// ‖δ_l‖ / ‖δ_L‖: how much of the last layer's signal arrives here.
-    pub arriving: f64,
-    /// A sentence for people.
+    /// The rule's name.
+    pub id: &'static str,
+    /// How grave it is.
+    pub grade: Grade,
+    /// The layer that shows it most, if it is about layers.
+    pub layer: Option<String>,
+    /// All layers that show it, the worst first.
+    pub layers: Vec<String>,
+    /// The first step of it, from 1; none if it is about the settings.
+    pub since: Option<u64>,
+    /// How sure it is, from ½ at the threshold to 1.
+    pub confidence: f64,
+    /// What was seen, in a sentence for people.
     pub because: String,
-}
-
-/// Less than this share of the last layer's signal arriving counts as vanishing. Between the healthy nets of common depth
-/// (three ReLU layers with U(±1/√n) pass on 0.408² ≈ 0.17) and the weakest faulty one known to fail to train (five sigmoid
-/// layers, 4e-4) lies 1e-2 by geometric mean; 2e-3 leaves room for narrow layers, whose ratios scatter.
-const VANISHING_BELOW: f64 = 2e-3;
-
-/// The mirror image.
-const EXPLODING_ABOVE: f64 = 1.0 / VANISHING_BELOW;
-
-/// Converged: the smoothed loss has fallen below this share of its start, and the last layer's signal with it. A classifier
-/// at this share predicts its training batches with e^{-0.05·ln 10} ≈ 0.9 probability or better for ten classes.
-const CONVERGED_BELOW: f64 = 0.05;
-
-/// Steps over which readings are averaged.
-const WINDOW: f64 = 50.0;
-
-/// The readings of a run so far, smoothed: what verdicts are made from.
-#[derive(Clone, Debug)]
-pub struct History {
-    names: Vec<String>,
-    /// Smoothed ln ‖δ_l‖; −∞ once a signal was exactly 0.
-    log_signal: Vec<f64>,
-    loss_start: f64,
-    loss: f64,
-    last_signal_start: f64,
-    steps: u64,
-}
-
-impl History {
-    /// No readings yet, for layers of these names, first layer first.
-    pub fn new(names: Vec<String>) -> Self {
-        let log_signal = vec![0.0; names.len()];
-        Self { names, log_signal, loss_start: 0.0, loss: 0.0, last_signal_start: 0.0, steps: 0 }
-    }
-
-    /// Takes in one step: its loss and ‖δ_l‖ of every layer. No allocation.
-    pub fn push(&mut self, loss: f64, signal: &[f64]) {
-        if !loss.is_finite() || signal.iter().any(|x| !x.is_finite()) {
-            return;
-        }
-        self.steps += 1;
-        // A running mean at first, exponential from one window on.
-        let share = 1.0 / (self.steps as f64).min(WINDOW);
-        for (mean, &x) in self.log_signal.iter_mut().zip(signal) {
-            let log = ln(x);
-            *mean = if self.steps == 1 { log } else { *mean + share * (log - *mean) };
-            if mean.is_nan() {
-                *mean = f64::NEG_INFINITY;
-            }
-        }
-        self.loss = if self.steps == 1 { loss } else { self.loss + share * (loss - self.loss) };
-        if self.steps == 1 {
-            self.loss_start = loss;
-            self.last_signal_start = signal.last().copied().unwrap_or(0.0);
-        }
-    }
-
-    /// The state as numbers, for a checkpoint.
-    pub fn to_numbers(&self) -> Vec<f64> {
-        let head = [self.steps as f64, self.loss_start, self.loss, self.last_signal_start];
-        head.into_iter().chain(self.log_signal.iter().copied()).collect()
-    }
-
-    /// The history that gave `numbers`, for layers of these names; none if their count is not that of so many layers.
-    pub fn from_numbers(names: Vec<String>, numbers: &[f64]) -> Option<Self> {
-        let ([steps, loss_start, loss, last_signal_start], log_signal) = numbers.split_first_chunk::<4>()?;
-        (log_signal.len() == names.len()).then(|| Self {
-            names,
-            log_signal: log_signal.to_vec(),
-            loss_start: *loss_start,
-            loss: *loss,
-            last_signal_start: *last_signal_start,
-            steps: *steps as u64,
-        })
-    }
-
-    /// The names of the layers, first layer first.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    /// How many steps were taken in.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// What the readings say about each layer. Empty before the first step.
-    pub fn verdicts(&self) -> Vec<Verdict> {
-        if self.steps == 0 || self.names.is_empty() {
-            return Vec::new();
-        }
-        let last = self.log_signal[self.log_signal.len() - 1];
-        let loss_share = self.loss / self.loss_start;
-        let signal_share = last.exp() / self.last_signal_start;
-        let converged = self.loss_start > 0.0 && loss_share < CONVERGED_BELOW && signal_share < 1.0;
-        let layers = self.names.iter().zip(&self.log_signal).enumerate();
-        layers
-            .map(|(l, (name, &log))| {
-                let arriving = ratio(log, last);
-                let factor = self.log_signal.get(l + 1).map_or(1.0, |&next| ratio(log, next));
-                let (finding, because) = judge(converged, arriving, loss_share);
-                Verdict { layer: name.clone(), finding, factor, arriving, because }
-            })
-            .collect()
-    }
-}
-
-/// ln x to five digits, for a fraction of the time of sixteen: it is taken of every layer in every step. With x = m·2ᵉ, m
-/// between √½ and √2, ln m = 2·artanh t, t = (m − 1)/(m + 1), by the first terms of its series.
-fn ln(x: f64) -> f64 {
-    const BIAS: i64 = 1023;
-    let bits = x.to_bits() as i64;
-    let biased = bits >> 52;
-    if biased <= 0 {
-        return x.ln();
-    }
-    // One more where the mantissa is above √2.
-    let exponent = biased - BIAS + i64::from(bits & ((1 << 52) - 1) > 0x6_a09e_667f_3bcd);
-    let m = f64::from_bits((bits - (exponent << 52)) as u64);
-    let t = (m - 1.0) / (m + 1.0);
-    let t2 = t * t;
-    2.0 * t * (1.0 + t2 * (1.0 / 3.0 + t2 * (1.0 / 5.0))) + exponent as f64 * std::f64::consts::LN_2
-}
-
-/// e^(a − b), where two vanished signals have ratio 1.
-fn ratio(a: f64, b: f64) -> f64 {
-    if a == b { 1.0 } else { (a - b).exp() }
-}
-
-fn judge(converged: bool, arriving: f64, loss_share: f64) -> (Finding, String) {
-    if converged {
-        return (
-            Finding::Converged,
-            format!("the loss fell to {:.1} % of its start and the signal with it", 100.0 * loss_share),
-        );
-    }
-    if arriving < VANISHING_BELOW {
-        let because =
-            format!("only {arriving:.1e} of the last layer's signal arrives here, less than {VANISHING_BELOW:.0e}");
-        return (Finding::Vanishing, because);
-    }
-    if arriving > EXPLODING_ABOVE {
-        let because = format!("the signal is {arriving:.1e} times the last layer's, more than {EXPLODING_ABOVE:.0}");
-        return (Finding::Exploding, because);
-    }
-    (Finding::Healthy, format!("{arriving:.2} of the last layer's signal arrives here"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn findings(steps: &[(f64, [f64; 3])]) -> Vec<Finding> {
-        let mut history = History::new(vec!["0".into(), "2".into(), "4".into()]);
-        steps.iter().for_each(|(loss, signal)| history.push(*loss, signal));
-        history.verdicts().into_iter().map(|verdict| verdict.finding).collect()
-    }
-
-    #[test]
-    fn ratios_along_depth_decide_not_sizes() {
-        use Finding::{Exploding, Healthy, Vanishing};
-        for scale in [1e-12, 1.0, 1e9] {
-            let run = |first: f64, middle: f64| findings(&[(2.3, [first * scale, middle * scale, scale]); 5]);
-            assert_eq!(run(0.5, 0.7), [Healthy; 3]);
-            assert_eq!(run(1e-4, 0.05), [Vanishing, Healthy, Healthy]);
-            assert_eq!(run(1e5, 1e3), [Exploding, Exploding, Healthy]);
-        }
-    }
-
-    #[test]
-    fn convergence_is_not_taken_for_vanishing() {
-        let mut steps = vec![(2.3, [0.3, 0.5, 1.0]); 1];
-        steps.extend((0..400).map(|i| {
-            let share = 0.98f64.powi(i);
-            (2.3 * share, [1e-4 * share, 0.5 * share, share])
-        }));
-        assert_eq!(findings(&steps), [Finding::Converged; 3]);
-    }
-
-    #[test]
-    fn quick_logarithms_are_logarithms() {
-        for x in [
-            0.0,
-            5e-324,
-            1e-300,
-            1e-20,
-            0.1,
-            0.999_999,
-            1.0,
-            1.000_001,
-            std::f64::consts::SQRT_2 - 1e-9,
-            std::f64::consts::SQRT_2 + 1e-9,
-            1.999_999,
-            2.5,
-            1e30,
-            1e300,
-        ] {
-            let (quick, exact) = (ln(x), x.ln());
-            assert!(quick == exact || (quick - exact).abs() <= 4e-6 * exact.abs().max(1.0), "{x}: {quick} {exact}");
-        }
-    }
-
-    #[test]
-    fn a_signal_of_zero_has_vanished() {
-        assert_eq!(findings(&[(2.3, [0.0, 0.1, 1.0]); 3])[0], Finding::Vanishing);
-    }
-
-    #[test]
-    fn a_history_survives_a_checkpoint() {
-        let names = || vec!["0".to_owned(), "2".to_owned()];
-        let mut history = History::new(names());
-        let push = |history: &mut History, i: u32| history.push(2.0 / f64::from(i), &[0.0, 0.7 / f64::from(i)]);
-        (1..70).for_each(|i| push(&mut history, i));
-        let mut again = History::from_numbers(names(), &history.to_numbers()).unwrap();
-        (70..90).for_each(|i| [&mut history, &mut again].into_iter().for_each(|it| push(it, i)));
-        assert_eq!((again.verdicts(), again.steps()), (history.verdicts(), 89));
-        assert!(History::from_numbers(names(), &[1.0; 5]).is_none() && History::from_numbers(names(), &[]).is_none());
-    }
-
-    #[test]
-    fn nothing_is_said_before_the_first_step() {
-        assert!(findings(&[]).is_empty());
-    }
+    /// What it comes from.
+    pub cause: String,
+    /// The numbers that it rests on.
+    pub evidence: Vec<Number>,
+    /// What can be done, the first thing to try first.
+    pub remedies: Vec<Remedy>,
 }

@@ -11,6 +11,7 @@ use crate::run::folder::ENVIRONMENT_FILE;
 use crate::run::record::STEPS_FILE;
 use crate::run::schema::SCHEMA_FILE;
 use crate::run::summary::{PartSummary, SUMMARY_FILE, Summary};
+use crate::verdict::RULES;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -37,10 +38,10 @@ pub fn text(end: &RunEnd, style: Style) -> String {
         let layers_of = heading("layers", format!(" in the last step, {}", count(end.summary.steps)));
         // Writing to a string cannot fail, here and below.
         let _ = write!(text, "\n{layers_of}\n{}", layers::table(&end.layers, style));
-        let faults = layers::faults(&end.layers, style);
-        if !faults.is_empty() {
-            let _ = write!(text, "\n{faults}");
-        }
+    }
+    let findings = layers::findings(&end.verdicts, end.layers.len(), style);
+    if !findings.is_empty() {
+        let _ = write!(text, "\n{findings}");
     }
     let scores = scores(&end.summary, style);
     if !scores.is_empty() {
@@ -129,6 +130,7 @@ fn reason(stopped_by: &str) -> &str {
         "max_time" => "train.max_time is over",
         "patience" => "the validation loss did not get better any more",
         "non_finite" => "a value was not finite any more",
+        other if RULES.iter().any(|rule| rule.id == other) => "a verdict of verdicts.stop_on was reached",
         other => other,
     }
 }
@@ -157,7 +159,7 @@ fn files(folder: &Path, style: Style) -> String {
 mod tests {
     use super::*;
     use crate::run::summary::BestSummary;
-    use crate::verdict::Finding;
+    use crate::verdict::Grade;
 
     #[test]
     fn a_result_has_layers_scores_facts_and_files() {
@@ -182,11 +184,11 @@ mod tests {
             }),
             ..Summary::default()
         };
-        let rows =
-            vec![layers::tests::row("0", Finding::Vanishing, 1e-6), layers::tests::row("2", Finding::Healthy, 1.0)];
-        let end = RunEnd { summary, folder: folder.path().into(), layers: rows, test: None };
+        let rows = vec![layers::tests::row("0", "vanishing", 1e-6), layers::tests::row("2", "healthy", 1.0)];
+        let verdicts = vec![layers::tests::verdict("vanishing", Grade::Fault, &["0"])];
+        let end = RunEnd { summary, folder: folder.path().into(), layers: rows, verdicts, test: None };
         let text = text(&end, Style::PLAIN);
-        assert!(text.contains("vanishing signal in layer 0 (linear)"), "{text}");
+        assert!(text.contains("\n  vanishing in layer 0: little of the signal arrives here.\n"), "{text}");
         assert!(text.contains("              loss  accuracy     top 5\n  training  0.0500\n"), "{text}");
         assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
         assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");

@@ -19,7 +19,7 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("probe", &["base", "ops"]),
     ("verdict", &["base"]),
     ("run", &["base", "graph", "ops", "autodiff", "plan", "exec", "config", "nn", "optim", "data", "probe", "verdict"]),
-    ("study", &["base", "config", "nn", "data", "probe", "run"]),
+    ("study", &["base", "config", "nn", "data", "probe", "verdict", "run"]),
     ("view", &["base", "nn", "probe", "verdict", "run", "study"]),
     ("cli", &["base", "exec", "config", "probe", "run", "study", "view"]),
 ];

@@ -1,4 +1,4 @@
-//! Every op, shader, quantity, finding, config key and dependency stands in its table, is explained and is tested.
+//! Every op, shader, quantity, rule, config key and dependency stands in its table, is explained and is tested.
 
 use super::expect_none;
 use super::text::{File, code, files, words};
@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use steepest::config;
 use steepest::ops::OPS;
 use steepest::probe::{QUANTITIES, Quantity, Scope};
+use steepest::verdict::RULES;
 
 /// The strings in a piece of Rust.
 fn strings(text: &str) -> Vec<&str> {
@@ -126,21 +127,24 @@ fn bad_quantities(quantities: &[Quantity], reference: &str, tests: &str) -> Vec<
     wrong
 }
 
-/// Findings: variants of `enum Finding`, which the module's head explains and its tests name.
-fn bad_findings(text: &str) -> Vec<String> {
-    let code = code(text);
-    let from = code.find("pub enum Finding {").expect("the findings");
-    let body = &code[from..];
-    let variants = body[body.find('{').expect("a brace") + 1..body.find('}').expect("a brace")].split(',');
-    let tests = text.find("#[cfg(test)]").map_or("", |at| &text[at..]);
+/// Rules as (id, grade, reasons of its thresholds, ids that it silences): the head of `src/verdict` explains each, its tests
+/// name it, a sentence stands by each threshold, and what is silenced exists.
+fn bad_rules(rules: &[(&str, &str, Vec<&str>, &[&str])], reference: &str, tests: &str) -> Vec<String> {
     let mut wrong = Vec::new();
-    for name in variants.map(str::trim).filter(|name| !name.is_empty()) {
-        if !text.lines().any(|line| line.starts_with(&format!("//! | `{}` |", name.to_lowercase()))) {
-            wrong.push(format!("the head of src/verdict does not explain {name}"));
+    for (id, grade, reasons, silences) in rules {
+        if !reference.lines().any(|line| line.starts_with(&format!("//! | `{id}` | {grade} | "))) {
+            wrong.push(format!("the head of src/verdict does not explain {id}"));
         }
-        if words(tests, name).next().is_none() {
-            wrong.push(format!("no test names {name}"));
+        if !tests.contains(&format!("\"{id}\"")) {
+            wrong.push(format!("no test names {id}"));
         }
+        if reasons.iter().any(|why| why.split(' ').count() < 3) {
+            wrong.push(format!("a threshold of {id} does not say where it comes from"));
+        }
+        let known = |other: &&str| rules.iter().any(|(id, ..)| id == other);
+        wrong.extend(
+            silences.iter().filter(|id| !known(id)).map(|other| format!("{id} silences {other}, which is no rule")),
+        );
     }
     wrong
 }
@@ -191,8 +195,16 @@ fn quantities_are_explained_and_tested() {
 }
 
 #[test]
-fn findings_are_explained_and_tested() {
-    expect_none(&bad_findings(&files(&["src/verdict/mod.rs"])[0].text));
+fn rules_are_explained_and_tested() {
+    let rules: Vec<_> = RULES
+        .iter()
+        .map(|rule| {
+            let reasons = rule.thresholds.iter().map(|threshold| threshold.why).collect();
+            (rule.id, rule.grade.word(), reasons, rule.silences)
+        })
+        .collect();
+    let tests = &files(&["src/verdict/rules/tests.rs"])[0].text;
+    expect_none(&bad_rules(&rules, &files(&["src/verdict/mod.rs"])[0].text, tests));
 }
 
 #[test]
@@ -230,9 +242,10 @@ fn gaps_in_tables_are_seen() {
     assert!(bad_quantities(&QUANTITIES[..1], &line, "\"loss\"").is_empty());
     assert_eq!(bad_quantities(&QUANTITIES[..1], &line[1..], "loss").len(), 2);
 
-    let finding = "//! | `odd` | x |\npub enum Finding {\n    /// Odd.\n    Odd,\n}\n#[cfg(test)] Odd";
-    assert!(bad_findings(finding).is_empty());
-    assert_eq!(bad_findings(&finding.replace("`odd`", "`even`").replace("(test)] Odd", "(test)]")).len(), 2);
+    let rule = |silences: &'static [&'static str]| [("odd", "fault", vec!["as it is known"], silences)];
+    assert!(bad_rules(&rule(&["odd"]), "//! | `odd` | fault | x |", "\"odd\"").is_empty());
+    assert_eq!(bad_rules(&rule(&["even"]), "//! | `odd` | advice | x |", "odd").len(), 3);
+    assert_eq!(bad_rules(&[("odd", "fault", vec!["felt"], &[])], "//! | `odd` | fault | x |", "\"odd\"").len(), 1);
 
     assert!(bad_keys(&[("train.lr", "how far a step goes")], "train.lr").is_empty());
     assert_eq!(bad_keys(&[("train.lr", "rate")], "lrs").len(), 2);
