@@ -35,7 +35,8 @@ fn numbers<'a>(comparison: &'a Value, key: &'a str) -> impl Iterator<Item = f64>
 fn the_folder_keeps_every_variant_and_what_was_found() {
     let place = Place::with_net(("epochs = 2", "epochs = 3"));
     let shown = place.succeeds("compare net.toml --vary train.batch=full,1,7 --vary train.optimizer=sgd,adam --out c");
-    for part in ["net: 6 variants", "batch full, optimizer sgd", "to target", "cosine", "straight", "rises", "loss.png"] {
+    for part in ["net: 6 variants", "batch full, optimizer sgd", "to target", "cosine", "straight", "rises", "loss.png"]
+    {
         assert!(shown.contains(part), "no `{part}` in\n{shown}");
     }
     assert!(!shown.contains("noise"), "the record has no noise, so the table has none");
@@ -112,7 +113,10 @@ fn full_batches_on_a_quadratic_have_the_rate_of_theory() {
     let [full, batch] = [0, 1].map(|i| comparison["variants"][i]["runs"][0]["convex"].clone());
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap();
     // By hand: the curvatures are 1 to 1/10, the rate is 0.05.
-    assert!((number(&full, "rate_theory") - 0.995).abs() < 1e-6 && (number(&full, "rate") - 0.995).abs() < 1e-4, "{full}");
+    assert!(
+        (number(&full, "rate_theory") - 0.995).abs() < 1e-6 && (number(&full, "rate") - 0.995).abs() < 1e-4,
+        "{full}"
+    );
     assert!((number(&full, "rate_best") - 9.0 / 11.0).abs() < 1e-6);
     // Epochs of 100 steps are short against 1/(ηλ) = 200, so that noise is taken away.
     let plateau = number(&batch, "plateau") / number(&batch, "plateau_theory");
