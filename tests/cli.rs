@@ -8,7 +8,9 @@ use std::fs;
 #[test]
 fn help_is_there_for_every_command_and_usage_errors_are_2() {
     let place = Place::new();
-    for command in ["", "train", "diagnose", "eval", "predict", "inspect", "plan", "devices", "config", "keys"] {
+    for command in
+        ["", "train", "noise", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices", "config", "keys"]
+    {
         let help = place.succeeds(&format!("{command} --help"));
         assert!(
             help.contains("Usage: steepest") && help.contains("steepest train") || help.contains("Examples:"),

@@ -173,7 +173,7 @@ impl Run {
         let parts = [&summary.test, &summary.validation];
         let kept = parts.into_iter().flatten().find_map(|part| part.accuracy);
         let mut verdicts = BTreeMap::new();
-        for word in summary.verdicts.iter().filter_map(|verdict| verdict.get("finding")?.as_str()) {
+        for word in summary.verdicts.iter().filter_map(|verdict| verdict.get("id")?.as_str()) {
             *verdicts.entry(word.to_owned()).or_insert(0) += 1;
         }
         Self {
