@@ -39,7 +39,7 @@ fn the_folder_keeps_every_variant_and_what_was_found() {
     {
         assert!(shown.contains(part), "no `{part}` in\n{shown}");
     }
-    assert!(!shown.contains("noise"), "the record has no noise, so the table has none");
+    assert!(shown.contains("noise"), "no noise in\n{shown}");
     let comparison = json(&fs::read(place.path().join("c/compare.json")).unwrap());
     assert_eq!(comparison["variants"].as_array().unwrap().len(), 6);
     // 48 training examples, three times over.
@@ -49,6 +49,8 @@ fn the_folder_keeps_every_variant_and_what_was_found() {
     assert!(first("/places/0/loss").windows(2).all(|pair| pair[0] == pair[1]), "all begin with the same weights");
     assert!(first("/cosine").iter().all(|cosine| (-1.0..=1.0).contains(cosine)));
     assert!(first("/straightness").iter().all(|share| (0.0..=1.0 + 1e-6).contains(share)));
+    let noises = first("/noise/trace");
+    assert!(noises.iter().enumerate().all(|(i, noise)| noise.is_nan() == (i == 2 || i == 3)), "one example: {noises:?}");
     let csv = fs::read_to_string(place.path().join("c/compare.csv")).unwrap();
     assert_eq!(csv.lines().count(), 7);
     for (name, start) in [("loss.svg", b"<svg".as_slice()), ("loss.png", b"\x89PNG")] {

@@ -198,7 +198,8 @@ mod tests {
         assert!(!again.restore(&[1.0; 5]) && !again.restore(&[]));
         assert!(NoiseReader::new(0, 1.0).last().is_empty());
         assert_eq!(reader.scale(), None);
-        (0..98).for_each(|_| reader.push([(3.0, 1.0), (5.0, 2.0)].into_iter(), 4, 1.0));
+        (0..98).for_each(|_| reader.push([(0.3, 1.0), (0.6, 2.0)].into_iter(), 4, 1.0));
+        assert!(reader.smoothed()[2].signal > 0.0);
         assert_eq!(reader.scale(), Some(reader.smoothed()[2].scale()));
     }
 }

@@ -40,7 +40,15 @@ pub(super) const VANISHING: Rule = Rule {
     needs: &[Need::Signal, Need::Model, Need::Loss],
     condition: "less than 2e-3 of the last layer's signal arrives at a layer, which is not all zero",
     thresholds: &[&VANISHING_BELOW],
-    silences: &["poor_gain", "lr_too_low", "plateau", "update_ratio", "underflow"],
+    silences: &[
+        "poor_gain",
+        "lr_too_low",
+        "plateau",
+        "update_ratio",
+        "underflow",
+        "batch_too_small",
+        "batch_too_large",
+    ],
     find: vanishing,
 };
 
@@ -50,7 +58,7 @@ pub(super) const EXPLODING: Rule = Rule {
     needs: &[Need::Signal, Need::Model, Need::Loss],
     condition: "more than 500 times the last layer's signal arrives at a layer",
     thresholds: &[&EXPLODING_ABOVE],
-    silences: &["poor_gain", "plateau", "update_ratio"],
+    silences: &["poor_gain", "plateau", "update_ratio", "batch_too_small", "batch_too_large"],
     find: exploding,
 };
 
