@@ -4,7 +4,9 @@
 mod args;
 mod devices;
 mod evaluate;
+mod input_gradient;
 mod inspect;
+mod npy;
 mod plan;
 mod predict;
 mod settings;

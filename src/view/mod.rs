@@ -2,8 +2,10 @@
 //! run recorded into text; nothing here computes with it.
 
 pub mod evaluation;
+pub mod instruments;
 pub mod layers;
 pub mod number;
+pub mod picture;
 pub mod progress;
 pub mod result;
 pub mod style;
