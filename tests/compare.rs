@@ -50,7 +50,10 @@ fn the_folder_keeps_every_variant_and_what_was_found() {
     assert!(first("/cosine").iter().all(|cosine| (-1.0..=1.0).contains(cosine)));
     assert!(first("/straightness").iter().all(|share| (0.0..=1.0 + 1e-6).contains(share)));
     let noises = first("/noise/trace");
-    assert!(noises.iter().enumerate().all(|(i, noise)| noise.is_nan() == (i == 2 || i == 3)), "one example: {noises:?}");
+    assert!(
+        noises.iter().enumerate().all(|(i, noise)| noise.is_nan() == (i == 2 || i == 3)),
+        "one example: {noises:?}"
+    );
     let csv = fs::read_to_string(place.path().join("c/compare.csv")).unwrap();
     assert_eq!(csv.lines().count(), 7);
     for (name, start) in [("loss.svg", b"<svg".as_slice()), ("loss.png", b"\x89PNG")] {

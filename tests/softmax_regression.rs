@@ -5,6 +5,7 @@ mod training;
 use ndarray::{Axis, concatenate};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets, digits};
+use steepest::run::{Inspector, Moments, noise};
 use training::{config, on_cpu, only};
 
 /// Step, loss, gradient norm, tr Σ over the population and tr Σ/‖G‖², from an independent computation in f64.
@@ -66,5 +67,36 @@ fn the_numbers_are_those_of_the_reference() {
                 assert!(error < 1e-11, "micro-batches of {micro}, step {step}: {found}, {expected} at once");
             }
         }
+    }
+}
+
+/// Step, tr Σ and tr Σ/‖G‖² of the population, with the digits of the same computation.
+const NOISE: [(usize, &str, &str); 4] = [
+    (0, "14.215285", "71.9782"),
+    (10, "10.799896", "97.3311"),
+    (100, "2.571074", "528.487"),
+    (1000, "0.781432", "6789.03"),
+];
+
+#[test]
+fn the_noise_is_that_of_the_reference() {
+    let config = descent("micro_batch = 1797");
+    let mut trainer = on_cpu::<f64>(&config, all_digits(), 2);
+    let mut done = 0;
+    for (step, trace, scale) in NOISE {
+        let params = trainer.within(|trainer| {
+            for _ in done..step {
+                trainer.step().unwrap();
+            }
+            trainer.params().unwrap()
+        });
+        done = step;
+        let mut inspector = Inspector::of(&config, all_digits().train, params, None).unwrap();
+        let moments = Moments::of(&mut inspector, 0..1797).unwrap();
+        let whole = noise(&mut inspector, &moments).unwrap().whole;
+        let decimals = scale.len() - scale.find('.').unwrap() - 1;
+        let found = [format!("{:.6}", whole.trace), format!("{:.decimals$}", whole.noise_scale.unwrap())];
+        assert_eq!(found, [trace, scale], "step {step}");
+        assert!((whole.signal / whole.grad_norm_squared - 1.0).abs() < 1e-15, "all rows are the population");
     }
 }

@@ -37,7 +37,7 @@ pub enum Command {
     /// Predict the targets of new examples
     #[command(after_help = PREDICT)]
     Predict(PredictArgs),
-    /// Write the exact gradients of chosen examples to a file, and check them if asked
+    /// Look at the exact gradients of chosen examples: partial derivatives, noise, examples, classes, inputs
     #[command(after_help = INSPECT)]
     Inspect(InspectArgs),
     /// Measure the noise of the gradient and advise a batch size
@@ -103,7 +103,10 @@ const INSPECT: &str = "\
 Examples:
   steepest inspect net.toml --weights model.safetensors --rows 0..32 --out gradients.safetensors
   steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check
-  steepest inspect runs/digits --weights runs/digits/model.safetensors --rows 0..8 --part test --out g.safetensors";
+  steepest inspect runs/digits --rows 0..200 --partials --noise
+  steepest inspect runs/digits --worst 20                       # mislabelled examples come first
+  steepest inspect runs/digits --part test --conflicts --json
+  steepest inspect runs/digits --rows 0..24 --input-gradient digits.png";
 
 const NOISE: &str = "\
 Examples:
@@ -339,18 +342,34 @@ pub struct InspectArgs {
     /// Change a setting; may be given many times
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// The weights at which gradients are taken, a safetensors file
+    /// The weights at which gradients are taken, a safetensors file; those of the run if CONFIG is its folder
     #[arg(long, value_name = "FILE")]
-    pub weights: PathBuf,
-    /// Which rows of the part, from 0, the last one excluded
+    pub weights: Option<PathBuf>,
+    /// Which rows of the part, from 0, the last one excluded; all if not given
     #[arg(long, value_name = "A..B", value_parser = rows)]
-    pub rows: std::ops::Range<usize>,
+    pub rows: Option<std::ops::Range<usize>>,
     /// Which part of the data
     #[arg(long, value_enum, default_value_t = DataPart::Train)]
     pub part: DataPart,
-    /// Where the gradients go, a safetensors file
+    /// Write the gradients to this file, as safetensors
     #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
+    pub out: Option<PathBuf>,
+    /// Rank single parameters by size, by signal-to-noise ratio and by disagreement with central differences; show N of each
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10", value_parser = at_least_1)]
+    pub partials: Option<usize>,
+    /// Show the N examples with the largest gradients of their own; mislabelled ones come first
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub worst: Option<usize>,
+    /// Write the gradient of each row's loss with respect to its input: a file that ends in .png (a grid of inputs and
+    /// gradients: red raises the loss, blue lowers it) or .npy, or a folder for both
+    #[arg(long, value_name = "PATH")]
+    pub input_gradient: Option<PathBuf>,
+    /// Compare the mean gradients of the classes by their cosines, the most conflicting pairs first
+    #[arg(long)]
+    pub conflicts: bool,
+    /// Measure the noise of the gradient: noise scale, norm, inner-product and orthogonality tests, early stopping
+    #[arg(long)]
+    pub noise: bool,
     /// Compute on this device, in the precision of the config; in double precision on the CPU if not given
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
@@ -375,6 +394,10 @@ pub struct DevicesArgs {
     /// Write the list as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn at_least_1(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n >= 1).ok_or_else(|| "expected a number ≥ 1".into())
 }
 
 /// `3..7`: rows 3, 4, 5 and 6.

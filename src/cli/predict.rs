@@ -1,15 +1,14 @@
 //! `steepest predict`.
 
 use super::args::PredictArgs;
-use super::{print, settings};
+use super::{npy as array, print, settings};
 use crate::base::{Error, Result};
 use crate::run::folder::write_atomic;
 use crate::run::{self, Prediction, Predictor, SavedModel};
 use crate::view::evaluation::csv_text;
-use crate::view::number::{percent, significant};
+use crate::view::number::{self, percent, significant};
 use crate::view::style::{Paint, Style};
 use crate::view::table::{Align, Cell, Table};
-use npyz::WriterBuilder;
 use std::path::Path;
 
 /// What a predictions file is.
@@ -42,7 +41,7 @@ fn format_of(path: &Path) -> Result<Format> {
 }
 
 fn class_name(class: usize, saved: &SavedModel) -> String {
-    saved.preprocessing.class_names.as_ref().map_or_else(|| class.to_string(), |names| names[class].clone())
+    number::class_name(class, saved.preprocessing.class_names.as_deref())
 }
 
 /// The names of predicted values: the columns that were the targets, where the data was a table.
@@ -113,14 +112,5 @@ fn npy(path: &Path, prediction: &Prediction) -> Result<Vec<u8>> {
         }
         Prediction::Values { width, values } => (*width, values),
     };
-    let shape = [(values.len() / width) as u64, width as u64];
-    let mut bytes = Vec::new();
-    let mut write = || -> std::io::Result<()> {
-        let options = npyz::WriteOptions::new().default_dtype().shape(&shape);
-        let mut writer = options.writer(&mut bytes).begin_nd()?;
-        writer.extend(values.iter().copied())?;
-        writer.finish()
-    };
-    write().map_err(|error| Error::failure(path.display(), error))?;
-    Ok(bytes)
+    array::bytes(path, &[values.len() / width, width], values)
 }

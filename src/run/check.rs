@@ -78,34 +78,50 @@ pub fn check(
     rows: Range<usize>,
     per_tensor: usize,
 ) -> Result<Check> {
+    let seed = inspector.seed();
+    let lens = inspector.params().iter().map(|param| param.values.len()).enumerate();
+    let chosen =
+        |(tensor, len)| sample(len, per_tensor, seed, tensor).into_iter().map(move |element| (tensor, element));
+    let chosen: Vec<_> = lens.flat_map(chosen).collect();
+    Ok(Check { entries: compare_entries(inspector, inspection, rows, &chosen)? })
+}
+
+/// Compares chosen entries, each a tensor and an element of it.
+pub(super) fn compare_entries(
+    inspector: &mut Inspector,
+    inspection: &Inspection,
+    rows: Range<usize>,
+    chosen: &[(usize, usize)],
+) -> Result<Vec<Checked>> {
     if inspector.executor().info().precision != "f64" {
         let error = Error::input("check", "differences need double precision, the device computes in f32");
-        return Err(error.help("leave --device out: the check runs in f64 on the CPU"));
+        return Err(error.help("leave --device out: they are taken in f64 on the CPU"));
     }
     let names = |tensors: &[HostTensor]| -> Vec<String> { tensors.iter().map(|tensor| tensor.name.clone()).collect() };
     if names(&inspection.gradients) != names(inspector.params()) {
         return Err(Error::input("check", "the gradients are not those of the model's parameters"));
     }
-    let seed = inspector.seed();
     let params = inspector.params().to_vec();
     let largest = inspection.logits.values.iter().fold(0.0, |max: f64, z| max.max(z.abs()));
     let rounding = 4.0 * f64::EPSILON / 2.0 * (inspection.loss.abs() + largest);
+    let usual: Vec<f64> = inspection.gradients.iter().map(|gradient| root_mean_square(&gradient.values)).collect();
     inspector.with_loss(rows, |loss| {
-        let mut entries = Vec::new();
-        for (tensor, (param, gradient)) in params.iter().zip(&inspection.gradients).enumerate() {
-            let squares: f64 = gradient.values.iter().map(|g| g * g).sum();
-            let usual = (squares / gradient.values.len() as f64).sqrt();
-            for element in sample(param.values.len(), per_tensor, seed, tensor) {
-                let (weight, exact) = (param.values[element], gradient.values[element]);
-                let mut at = |offset: f64| loss(tensor, element, weight + offset);
-                let (difference, step, error) = compare(&mut at, weight, exact, usual, rounding)?;
-                at(0.0)?;
-                let index = position(&param.shape.to_vec(), element);
-                entries.push(Checked { name: param.name.clone(), index, exact, difference, step, error });
-            }
+        let mut entries = Vec::with_capacity(chosen.len());
+        for &(tensor, element) in chosen {
+            let param = &params[tensor];
+            let (weight, exact) = (param.values[element], inspection.gradients[tensor].values[element]);
+            let mut at = |offset: f64| loss(tensor, element, weight + offset);
+            let (difference, step, error) = compare(&mut at, weight, exact, usual[tensor], rounding)?;
+            at(0.0)?;
+            let index = position(&param.shape.to_vec(), element);
+            entries.push(Checked { name: param.name.clone(), index, exact, difference, step, error });
         }
-        Ok(Check { entries })
+        Ok(entries)
     })
+}
+
+fn root_mean_square(values: &[f64]) -> f64 {
+    (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt()
 }
 
 /// The difference quotient closest to `exact`, its step and its relative error; smaller steps only where larger ones do
@@ -141,7 +157,7 @@ fn compare(
 }
 
 /// `count` different elements below `len`, or all of them, in order.
-fn sample(len: usize, count: usize, seed: u64, tensor: usize) -> Vec<usize> {
+pub(super) fn sample(len: usize, count: usize, seed: u64, tensor: usize) -> Vec<usize> {
     if len <= count {
         return (0..len).collect();
     }
@@ -154,7 +170,7 @@ fn sample(len: usize, count: usize, seed: u64, tensor: usize) -> Vec<usize> {
 }
 
 /// The position along each axis of an element of a row-major tensor.
-fn position(shape: &[usize], element: usize) -> Vec<usize> {
+pub(super) fn position(shape: &[usize], element: usize) -> Vec<usize> {
     let mut rest = element;
     let mut index: Vec<usize> = shape
         .iter()

@@ -82,7 +82,11 @@ pub use device::{Device, open_device};
 pub use engine::{Batch, Engine};
 pub use evaluate::{Evaluation, Score, evaluate_part};
 pub use evaluator::Outputs;
-pub use inspect::{Inspection, Inspector, Part, inspect};
+pub use inspect::{
+    Answer, ClassConflict, Conflicts, EARLY_STOPPING_EPSILON, InputGradients, Inspection, Inspector, LayerCosines,
+    LayerNoise, LayerSnr, Moments, Noise, NoiseFigures, Part, Partial, Partials, RankedExample, conflicts, inspect,
+    noise, partials, worst,
+};
 pub use load::load;
 pub use objective::{CustomLoss, Objective};
 pub use observer::{LayerRow, Observer, RunInfo, Silent, Validation};

@@ -126,7 +126,7 @@ impl Predictor {
 }
 
 /// The class that outputs decide for, as the scores of a classifier count it.
-fn decide(row: &[f64]) -> Option<usize> {
+pub(super) fn decide(row: &[f64]) -> Option<usize> {
     if row.iter().any(|x| x.is_nan()) {
         return None;
     }

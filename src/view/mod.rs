@@ -4,8 +4,10 @@
 pub mod comparison;
 pub mod diagnosis;
 pub mod evaluation;
+pub mod instruments;
 pub mod layers;
 pub mod number;
+pub mod picture;
 pub mod plot;
 pub mod progress;
 pub mod result;

@@ -47,6 +47,11 @@ pub fn count(n: u64) -> String {
     text
 }
 
+/// The name of a class, or its number where classes have no names.
+pub fn class_name(class: usize, names: Option<&[String]>) -> String {
+    names.and_then(|names| names.get(class)).cloned().unwrap_or_else(|| class.to_string())
+}
+
 /// A count and its noun: `1 layer`, `3 layers`.
 pub fn counted(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })

@@ -1,9 +1,27 @@
 //! The exact gradients of chosen examples, in double precision unless a device is asked for.
 //!
 //! The loss is the mean of the rows' losses without class weights, and dropout drops nothing. A plan over all rows gives
-//! loss, logits, parameter gradients and ∂L/∂z; the norms of single examples' gradients come from a plan over one row.
+//! loss, logits, parameter gradients and ∂L/∂z; single examples' gradients come from a plan over one row that is replayed
+//! for each. Instruments stand on these: [`Moments`] with [`noise`] and [`partials`], [`worst`], [`conflicts`],
+//! [`Inspector::input_gradients`]. None of them ever holds rows × parameters: what spans rows is a running sum, or one more
+//! pass over the rows.
+
+mod conflicts;
+mod input;
+mod moments;
+mod noise;
+mod partials;
+mod worst;
+
+pub use conflicts::{ClassConflict, Conflicts, LayerCosines, conflicts};
+pub use input::InputGradients;
+pub use moments::Moments;
+pub use noise::{EARLY_STOPPING_EPSILON, LayerNoise, Noise, NoiseFigures, noise};
+pub use partials::{LayerSnr, Partial, Partials, partials};
+pub use worst::{Answer, RankedExample, worst};
 
 use super::evaluator::{replay, target_inputs, upload};
+use super::names;
 use super::objective::Objective;
 use super::tensors::{
     HostTensor, arena_of, arena_place, named, param_places, read, read_arena, read_params, write, write_params,
@@ -16,7 +34,7 @@ use crate::config::{Config, Reduction};
 use crate::data::{Dataset, RowSource};
 use crate::exec::{Cpu, Executor, Host, PlanId};
 use crate::graph::Graph;
-use crate::nn::{Description, Mode, Model, total};
+use crate::nn::{Description, LayerInfo, Mode, Model, total};
 use crate::plan::{Arena, Place, Plan, compile};
 use std::ops::Range;
 use std::path::Path;
@@ -93,7 +111,7 @@ impl Inspection {
 }
 
 /// √Σx².
-pub(super) fn norm<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
+pub(in crate::run) fn norm<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     values.into_iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
@@ -164,6 +182,19 @@ impl Inspector {
         let data = data.ok_or_else(|| Error::input("part", format!("the data has no {} part", part.word())))?;
         let model = Model::from(config.model.clone()).describe(data.sample_shape())?;
         let params = read_params(weights, &model)?;
+        Self::of(config, data, params, device)
+    }
+
+    /// The model of a config with these weights, for these data. Without a device it computes in double precision on the CPU.
+    ///
+    /// # Errors
+    /// If data or weights do not fit the config.
+    pub fn of(config: &Config, data: Dataset, params: Vec<HostTensor>, device: Option<Device>) -> Result<Self> {
+        let model = Model::from(config.model.clone()).describe(data.sample_shape())?;
+        let shapes = |found: &[HostTensor]| found.iter().map(|p| (p.name.clone(), p.shape)).collect::<Vec<_>>();
+        if shapes(&params) != model.params.iter().map(|p| (p.name.clone(), p.shape)).collect::<Vec<_>>() {
+            return Err(Error::input("weights", "they are not those of the config's model"));
+        }
         let objective = Objective::of(config, data.target_kind(), model.output)?;
         let (executor, threads) = match device {
             Some(device) => (device.executor, device.threads),
@@ -193,24 +224,75 @@ impl Inspector {
         self.executor.as_ref()
     }
 
+    /// The examples.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// The layers with parameters, first layer first, each with the places of its tensors in [`Inspector::params`].
+    pub fn layers(&self) -> impl Iterator<Item = &LayerInfo> {
+        self.model.layers.iter().filter(|layer| !layer.params.is_empty())
+    }
+
     /// Loss, outputs and gradients at these rows.
     ///
     /// # Errors
     /// If a row is none of the part's, or the device fails.
     pub fn inspect(&mut self, rows: Range<usize>) -> Result<Inspection> {
+        let chosen = self.rows(rows.clone())?;
+        let mut inspection = self.within(|this| {
+            let all = this.load(chosen.len())?;
+            write_params(this.executor.as_mut(), &this.arena, &this.params)?;
+            this.all(&all, &chosen)
+        })?;
+        self.each(rows, |_, gradients| {
+            inspection.example_grad_norm.push(norm(gradients.iter().flat_map(|tensor| &tensor.values)));
+            Ok(())
+        })?;
+        Ok(inspection)
+    }
+
+    /// Calls `visit` for each of these rows in turn, with its number and the gradient of its own loss with respect to each
+    /// parameter, in the order of [`Inspector::params`].
+    ///
+    /// # Errors
+    /// If a row is none of the part's, the device fails, or `visit` does.
+    pub fn each(
+        &mut self,
+        rows: Range<usize>,
+        mut visit: impl FnMut(usize, &[HostTensor]) -> Result<()> + Send,
+    ) -> Result<()> {
         let rows = self.rows(rows)?;
         self.within(|this| {
-            let all = this.load(rows.len())?;
             let single = this.load(1)?;
             write_params(this.executor.as_mut(), &this.arena, &this.params)?;
-            let mut inspection = this.all(&all, &rows)?;
-            for &row in &rows {
-                this.replay(&single, &[row])?;
-                let gradients = read_arena(this.executor.as_mut(), &this.arena, &single.names.gradients)?;
-                inspection.example_grad_norm.push(norm(gradients.iter().flat_map(|tensor| &tensor.values)));
+            for row in rows {
+                this.replay(&single, &[row], &[1.0])?;
+                visit(row as usize, &read_arena(this.executor.as_mut(), &this.arena, &single.names.gradients)?)?;
             }
-            Ok(inspection)
+            Ok(())
         })
+    }
+
+    /// The gradient of the mean loss of any rows, in batches of the plan's.
+    fn mean_gradient(&mut self, plan: &RowsPlan, rows: &[u32]) -> Result<Vec<HostTensor>> {
+        let mut sums: Vec<HostTensor> = Vec::new();
+        for chunk in rows.chunks(plan.rows) {
+            // A short batch is filled up with rows that it has, whose share of the loss is 0.
+            let batch: Vec<u32> = (0..plan.rows).map(|i| chunk[i % chunk.len()]).collect();
+            let share = 1.0 / rows.len() as f64;
+            let weights: Vec<f64> = (0..plan.rows).map(|i| if i < chunk.len() { share } else { 0.0 }).collect();
+            self.replay(plan, &batch, &weights)?;
+            let gradients = read_arena(self.executor.as_mut(), &self.arena, &plan.names.gradients)?;
+            if sums.is_empty() {
+                sums = gradients;
+            } else {
+                for (sum, gradient) in sums.iter_mut().zip(&gradients) {
+                    sum.values.iter_mut().zip(&gradient.values).for_each(|(sum, g)| *sum += g);
+                }
+            }
+        }
+        Ok(sums)
     }
 
     /// The rows, checked.
@@ -269,18 +351,18 @@ impl Inspector {
         Ok((compile("inspect", &g, &places)?, z))
     }
 
-    /// Uploads rows, each with the same share of the loss, and replays.
-    fn replay(&mut self, plan: &RowsPlan, rows: &[u32]) -> Result<()> {
+    /// Uploads rows, each with its share of the loss, and replays.
+    fn replay(&mut self, plan: &RowsPlan, rows: &[u32], shares: &[f64]) -> Result<()> {
         let executor = self.executor.as_mut();
         let RowsPlan { names, .. } = plan;
         upload(executor, &self.data, rows, [&names.x, &names.labels, &names.values])?;
-        write(executor, &names.weights, 0, Host::F64(&vec![1.0 / plan.rows as f64; plan.rows]))?;
+        write(executor, &names.weights, 0, Host::F64(shares))?;
         replay(executor, plan.plan, plan.rows)
     }
 
     fn all(&mut self, plan: &RowsPlan, rows: &[u32]) -> Result<Inspection> {
-        self.replay(plan, rows)?;
         let (n, width) = (rows.len(), self.model.output);
+        self.replay(plan, rows, &vec![1.0 / n as f64; n])?;
         let executor = self.executor.as_mut();
         let gradients = read_arena(executor, &self.arena, &plan.names.gradients)?;
         let mut z_gradients = Vec::new();
@@ -301,7 +383,7 @@ impl Inspector {
 
     /// Calls `f` with the loss as a function of single weights: tensor, element and value to the mean loss of these rows.
     /// Whatever `f` sets is put back by it or not at all: the weights on the device are written anew before an inspection.
-    pub(super) fn with_loss<T: Send>(
+    pub(in crate::run) fn with_loss<T: Send>(
         &mut self,
         rows: Range<usize>,
         f: impl FnOnce(&mut dyn FnMut(usize, usize, f64) -> Result<f64>) -> Result<T> + Send,
@@ -315,7 +397,7 @@ impl Inspector {
             let (executor, arena) = (this.executor.as_mut(), &this.arena);
             f(&mut |tensor, element, value| {
                 let place = &arena.tensors[tensor];
-                let buffer = Arena::buffer(super::names::PARAMS, place.part);
+                let buffer = Arena::buffer(names::PARAMS, place.part);
                 write(executor, &buffer, place.offset + element, Host::F64(&[value]))?;
                 replay(executor, plan, rows.len())?;
                 let losses = read(executor, &names.losses, 0, rows.len())?;
