@@ -61,6 +61,35 @@ fn the_gpu_trains_as_the_cpu() {
     assert!(expected[99] < 0.5 * expected[0], "it learns: {} to {}", expected[0], expected[99]);
 }
 
+/// ΣS/Σ|G|² over the 800 steps of `tests/goldens/mnist-noise.toml`, against numpy with the gradient of every example formed on its own.
+/// Seeds mean other things there, so means over seeds are compared.
+#[test]
+fn the_noise_scale_is_that_of_the_reference() {
+    let Some(splits) = mnist() else { return };
+    let golden: serde_json::Value = serde_json::from_str(include_str!("goldens/noise.json")).unwrap();
+    let expected: Vec<f64> = golden["noise_scales"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    let text = include_str!("goldens/mnist-noise.toml");
+    let scale = |seed: u64| {
+        let mut config = config(text);
+        config.set(&format!("train.seed={seed}")).unwrap();
+        let mut trainer = on_cpu::<f32>(&config, splits.clone(), 2);
+        let steps = trainer.steps_total(&config);
+        assert_eq!(golden["steps"], steps);
+        let (mut trace, mut signal) = (0.0, 0.0);
+        for _ in 0..steps {
+            let values = &trainer.step().unwrap().values;
+            trace += values.scalar("noise_trace");
+            signal += values.scalar("noise_signal");
+        }
+        trace / signal
+    };
+    let found: Vec<f64> = (0..expected.len() as u64).map(scale).collect();
+    let mean = |xs: &[f64]| xs.iter().sum::<f64>() / xs.len() as f64;
+    println!("noise scales {found:.0?}, of the reference {expected:.0?}");
+    let ratio = mean(&found) / mean(&expected);
+    assert!((ratio - 1.0).abs() < 0.05, "{ratio}: {found:?} {expected:?}");
+}
+
 /// All of MNIST in one step takes 120 MB for one layer's activations; in parts it takes what one part does.
 #[test]
 fn a_full_batch_in_parts_takes_bounded_memory() {
