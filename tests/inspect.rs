@@ -157,7 +157,7 @@ fn every_instrument_is_shown_and_comes_as_json() {
     for expected in [
         "largest partial derivatives",
         "noisiest partial derivatives",
-        "454 of 454 parameters were compared",
+        "460 of 460 parameters were compared",
         "mean SNR",
         "noise of 30 of 1,437 rows",
         "examples with the largest gradients",
@@ -192,7 +192,6 @@ fn what_an_instrument_cannot_do_is_an_error_of_the_input() {
         (&["--rows", "3..5", "--worst", "0"], "expected a number ≥ 1"),
         (&["--rows", "3..5", "--device", "cpu", "--partials"], "differences need double precision"),
         (&["--rows", "3..5", "--input-gradient", "x.jpg"], "ends in .png or .npy"),
-        (&["--input-gradient", "x.png"], "choose fewer rows"),
     ] {
         let done = steepest(&config, &weights, &out, more);
         let text = String::from_utf8(done.stderr).unwrap();
