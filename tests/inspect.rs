@@ -176,7 +176,8 @@ fn every_instrument_is_shown_and_comes_as_json() {
     let len = |value: &serde_json::Value| value.as_array().unwrap().len();
     assert_eq!((len(&json["partials"]["largest"]), len(&json["partials"]["layers"])), (3, 2));
     assert_eq!((len(&json["worst"]), json["noise"]["rows"].as_u64()), (4, Some(30)));
-    assert_eq!((len(&json["conflicts"]["cosines"]), len(&json["input_gradient"])), (10, 31));
+    // There is no 8 among these rows.
+    assert_eq!((len(&json["conflicts"]["cosines"]), len(&json["input_gradient"])), (9, 31));
     assert!(gradients.join("row-32.png").is_file() && gradients.join("input_gradient.npy").is_file());
 }
 
