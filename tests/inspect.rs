@@ -141,3 +141,101 @@ fn what_does_not_fit_is_an_error_of_the_input() {
         assert!(done.status.code() == Some(2) && text.contains(expected), "{more:?}: {text}");
     }
 }
+
+#[test]
+fn every_instrument_is_shown_and_comes_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, weights) = files(folder.path(), "relu", "\"relu\"", 0.0);
+    let out = folder.path().join("g.safetensors");
+    let picture = folder.path().join("digits.png");
+    let path = picture.to_str().unwrap();
+    let all =
+        ["--rows", "3..33", "--partials", "3", "--noise", "--worst", "4", "--conflicts", "--input-gradient", path];
+    let done = steepest(&config, &weights, &out, &all);
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
+    for expected in [
+        "largest partial derivatives",
+        "noisiest partial derivatives",
+        "460 of 460 parameters were compared",
+        "mean SNR",
+        "noise of 30 of 1,437 rows",
+        "examples with the largest gradients",
+        "classes whose gradients conflict most",
+        "cosines, layer 2 linear",
+        "digits.png",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(std::fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+    let gradients = folder.path().join("inputs");
+    let mut all = [&all[..], &["--json"]].concat();
+    all[9] = gradients.to_str().unwrap();
+    let done = steepest(&config, &weights, &out, &all);
+    let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let len = |value: &serde_json::Value| value.as_array().unwrap().len();
+    assert_eq!((len(&json["partials"]["largest"]), len(&json["partials"]["layers"])), (3, 2));
+    assert_eq!((len(&json["worst"]), json["noise"]["rows"].as_u64()), (4, Some(30)));
+    // There is no 8 among these rows.
+    assert_eq!((len(&json["conflicts"]["cosines"]), len(&json["input_gradient"])), (9, 31));
+    assert!(gradients.join("row-32.png").is_file() && gradients.join("input_gradient.npy").is_file());
+}
+
+#[test]
+fn what_an_instrument_cannot_do_is_an_error_of_the_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, weights) = files(folder.path(), "relu", "\"relu\"", 0.0);
+    let out = folder.path().join("g.safetensors");
+    for (more, expected) in [
+        (&["--rows", "1430..1438", "--noise"][..], "which has 1437 rows"),
+        (&["--rows", "3..4", "--partials"], "a single row has no variance"),
+        (&["--rows", "3..4", "--conflicts"], "all chosen rows are of class"),
+        (&["--rows", "3..5", "--worst", "0"], "expected a number ≥ 1"),
+        (&["--rows", "3..5", "--device", "cpu", "--partials"], "differences need double precision"),
+        (&["--rows", "3..5", "--input-gradient", "x.jpg"], "ends in .png or .npy"),
+    ] {
+        let done = steepest(&config, &weights, &out, more);
+        let text = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(2) && text.contains(expected), "{more:?}: {text}");
+        assert!(!out.exists(), "{more:?}: nothing is written");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steepest"));
+    let done = command.arg("inspect").arg(&config).output().unwrap();
+    let text = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(2) && text.contains("has no weights"), "{text}");
+}
+
+#[test]
+fn data_that_are_no_pictures_have_arrays_and_values_have_no_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("net.toml");
+    let text = "[data]\nsource = \"linear\"\nexamples = 20\nfeatures = 3\n[model]\nlayers = [{ kind = \"linear\", out = 1 }]\n";
+    std::fs::write(&config, text).unwrap();
+    let weights = folder.path().join("weights.safetensors");
+    let tensor = |name: &str, shape: Vec<usize>, values: &[f64]| NamedTensor {
+        name: name.into(),
+        shape,
+        data: TensorData::F64(values.to_vec()),
+    };
+    let tensors = [tensor("0.weight", vec![1, 3], &[0.5, -1.0, 2.0]), tensor("0.bias", vec![1], &[0.1])];
+    write_tensors(&weights, &tensors, &[]).unwrap();
+    let out = folder.path().join("g.safetensors");
+    for (more, expected) in [
+        (&["--conflicts"][..], "they need a classification"),
+        (&["--input-gradient", "x.png"], "examples of shape [3] are no pictures"),
+    ] {
+        let done = steepest(&config, &weights, &out, more);
+        let text = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(2) && text.contains(expected), "{more:?}: {text}");
+    }
+    let array = folder.path().join("x.npy");
+    let done = steepest(&config, &weights, &out, &["--input-gradient", array.to_str().unwrap(), "--worst", "2"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // ∂(wᵀx + b − t)²/∂x is a multiple of w.
+    let bytes = std::fs::read(&array).unwrap();
+    let values: Vec<f64> = npyz::NpyFile::new(&bytes[..]).unwrap().into_vec().unwrap();
+    assert_eq!(values.len(), 60);
+    for row in values.chunks(3) {
+        assert!((row[1] / row[0] + 2.0).abs() < 1e-12 && (row[2] / row[0] - 4.0).abs() < 1e-12, "{row:?}");
+    }
+}

@@ -202,36 +202,18 @@ fn trained(text: &str, data: &Dataset, steps: usize) -> (Config, Vec<HostTensor>
 fn labels_that_were_flipped_come_first() {
     let clean = digits().unwrap().train;
     let Targets::Classes { mut labels, classes } = clean.targets().clone() else { panic!("digits are classes") };
-    let flipped: Vec<usize> = (0..12).map(|i| 37 + 113 * i).collect();
-    flipped.iter().enumerate().for_each(|(i, &row)| labels[row] = (labels[row] + 1 + i as u32 % 9) % 10);
+    let flipped: Vec<usize> = (0..6).map(|i| 37 + 226 * i).collect();
+    flipped.iter().enumerate().for_each(|(i, &row)| labels[row] = (labels[row] + 1 + 3 * i as u32 % 9) % 10);
     let data = Dataset::new("flipped", clean.x().clone(), Targets::Classes { labels, classes }).unwrap();
-    let text = "model.layers = [{ kind = 'linear', out = 32 }, 'relu', { kind = 'linear', out = 10 }]\n\
-                [train]\nbatch = 64\noptimizer = 'adam'\nlr = 0.003\n";
-    if std::env::var("SWEEP").is_ok() {
-        for (hidden, lr) in [
-            ("", 0.5),
-            ("", 0.1),
-            ("{ kind = 'linear', out = 32 }, 'relu', ", 0.1),
-            ("{ kind = 'linear', out = 32 }, 'tanh', ", 0.2),
-        ] {
-            for steps in [46, 92, 138, 230, 460, 920] {
-                let text = format!(
-                    "model.layers = [{hidden}{{ kind = 'linear', out = 10 }}]\n[train]\nbatch = 64\noptimizer = 'sgd'\nlr = {lr}\n"
-                );
-                let (config, params) = trained(&text, &data, steps);
-                let mut inspector = Inspector::of(&config, data.clone(), params, None).unwrap();
-                let inspection = inspector.inspect(0..data.len()).unwrap();
-                let found = worst(&inspector, &inspection, 0..data.len(), 24).unwrap();
-                let marks: String = found.iter().map(|e| if flipped.contains(&e.row) { 'F' } else { '.' }).collect();
-                println!("{hidden} {lr} {steps}: {marks}");
-            }
-        }
-    }
-    let (config, params) = trained(text, &data, 230);
+    // Dropout keeps the net from learning the wrong labels by heart.
+    let text = "model.layers = [{ kind = 'linear', out = 256 }, 'relu', { kind = 'dropout', p = 0.5 }, \
+                { kind = 'linear', out = 10 }]\n\
+                [train]\nbatch = 64\noptimizer = 'adam'\nlr = 0.002\n";
+    let (config, params) = trained(text, &data, 690);
     let rows = 0..data.len();
     let mut inspector = Inspector::of(&config, data, params, None).unwrap();
     let inspection = inspector.inspect(rows.clone()).unwrap();
-    let found = worst(&inspector, &inspection, rows.clone(), 12).unwrap();
+    let found = worst(&inspector, &inspection, rows.clone(), 6).unwrap();
     let mut first: Vec<usize> = found.iter().map(|example| example.row).collect();
     first.sort_unstable();
     assert_eq!(first, flipped, "{found:?}");

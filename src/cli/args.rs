@@ -357,7 +357,7 @@ pub struct InspectArgs {
     /// Rank single parameters by size, by signal-to-noise ratio and by disagreement with central differences; show N of each
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10", value_parser = at_least_1)]
     pub partials: Option<usize>,
-    /// Show the N examples with the largest gradients of their own; mislabelled ones come first
+    /// Show the N examples with the largest gradients of their own; mislabelled ones tend to be among the first
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub worst: Option<usize>,
     /// Write the gradient of each row's loss with respect to its input: a file that ends in .png (a grid of inputs and

@@ -1,4 +1,4 @@
-//! Examples by the norm of the gradient of their own loss: mislabelled data come first.
+//! Examples by the norm of the gradient of their own loss: mislabelled data tend to come first.
 
 use super::super::predictor::decide;
 use super::{Inspection, Inspector};
