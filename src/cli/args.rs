@@ -104,7 +104,7 @@ Examples:
   steepest inspect net.toml --weights model.safetensors --rows 0..32 --out gradients.safetensors
   steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check
   steepest inspect runs/digits --rows 0..200 --partials --noise
-  steepest inspect runs/digits --worst 20                       # mislabelled examples come first
+  steepest inspect runs/digits --worst 20                       # mislabelled ones are often among them
   steepest inspect runs/digits --part test --conflicts --json
   steepest inspect runs/digits --rows 0..24 --input-gradient digits.png";
 
