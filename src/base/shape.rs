@@ -78,6 +78,11 @@ impl Shape {
         self.iter().take(self.rank().saturating_sub(1)).product()
     }
 
+    /// The product of all extents but the first: how many elements an example has, where examples are along the first axis.
+    pub fn example_len(&self) -> usize {
+        self.iter().skip(1).product()
+    }
+
     /// The same shape with another extent along `axis`.
     #[must_use]
     pub fn with_dim(mut self, axis: usize, dim: usize) -> Self {

@@ -28,7 +28,7 @@ impl ExampleStats {
     }
 
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
-        let [x, z] = [0, 1].map(|i| (io.real(i), width(&io.input_types[i].shape)));
+        let [x, z] = [0, 1].map(|i| (io.real(i), io.input_types[i].shape.example_len()));
         let rows = io.input_types[0].shape.dim(0);
         let bias = if self.bias { R::ONE } else { R::ZERO };
         // As many elements to a part as make a fork worth it.
@@ -37,11 +37,6 @@ impl ExampleStats {
             arch().dispatch(Groups { x, z, rows, first: part * each * ROWS_EACH, bias, out });
         });
     }
-}
-
-/// Elements of a row.
-fn width(shape: &Shape) -> usize {
-    (1..shape.rank()).map(|axis| shape.dim(axis)).product::<usize>().max(1)
 }
 
 /// Some groups of rows, and a record for each.
@@ -161,8 +156,8 @@ impl Op for ExampleStats {
             params: vec![
                 ("rows", x.dim(0).into()),
                 ("groups", groups.into()),
-                ("x_width", width(&x).into()),
-                ("z_width", width(&z).into()),
+                ("x_width", x.example_len().into()),
+                ("z_width", z.example_len().into()),
                 ("bias", f64::from(u8::from(self.bias)).into()),
             ],
             workgroups: Dispatch::fold(groups),

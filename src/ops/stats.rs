@@ -69,7 +69,7 @@ struct Rows {
 
 impl Rows {
     fn of(shape: &Shape) -> Self {
-        let width = (1..shape.rank()).map(|axis| shape.dim(axis)).product::<usize>().max(1);
+        let width = shape.example_len();
         let end = shape.dim(0);
         Self { width, each: (4096 / width).max(1), end, real: end }
     }
