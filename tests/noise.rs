@@ -46,6 +46,10 @@ fn what_says_nothing_of_noise_is_refused() {
     for (args, parts) in [
         (&["--set", "train.batch=1"][..], &["train.batch: one example says nothing of noise", "batch=32"][..]),
         (&["--set", "train.batch=full"], &["train.batch: the full batch has no noise"]),
+        (
+            &["--set", "train.batch=adaptive"],
+            &["train.batch: the noise is measured in batches of one size", "batch=32"],
+        ),
         (&["--set", "probes.noise=false"], &["probes.noise: the noise is not measured"]),
         (&["--set", "record.statistics=false"], &["record.statistics: the noise is not measured"]),
         (&["--max-steps", "99"], &["train.epochs: 99 steps are too few", "100 are needed"]),

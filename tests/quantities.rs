@@ -114,6 +114,7 @@ fn expected(id: &str, hand: &ByHand, params: &[HostTensor]) -> Vec<f64> {
     match id {
         "loss" => vec![hand.loss],
         "lr" => vec![LR],
+        "batch" => vec![EXAMPLES as f64],
         "grad_norm" => vec![norm(&grads)],
         "weight_norm" => vec![norm(&weights)],
         "update_ratio" => vec![norm(&steps) / norm(&weights)],

@@ -1,6 +1,6 @@
 //! `[loss]` and `[train]`: what is minimized, and how.
 
-use super::group::{Flat, choice, default, entries, kinds, required, section};
+use super::group::{Flat, Section, choice, default, entries, kinds, required, section};
 use super::optimizer::Optimizer;
 use super::setting::{Detail, Range, Setting, wrong_type};
 use super::units::Span;
@@ -68,11 +68,17 @@ section! {
         max_steps: Option<u64> = default(None).within(Range::AT_LEAST_1);
         /// Time after which training ends, if it has not before: seconds, or a text such as `"90s"`, `"10m"`, `"1h30m"`.
         max_time: Option<Duration> = default(None).within(Range::POSITIVE);
-        /// Examples a step, or `"full"` for all of them.
+        /// Examples a step, or `"full"` for all of them, or `"adaptive"` for a number that follows the noise of the gradient as
+        /// `train.adaptive` says.
         batch: Batch = default(Batch::Size(32)).within(Range::AT_LEAST_1);
         /// Examples computed at once; the gradient of a batch is summed over several such parts, exactly. As large as
-        /// memory allows if not set.
+        /// memory allows if not set; 32, if the batch is adaptive.
         micro_batch: Option<usize> = default(None).within(Range::AT_LEAST_1);
+        /// How the batch follows the noise of the gradient, where `train.batch` is `"adaptive"`. A batch is so many micro-batches;
+        /// their number at most doubles or halves at a time, at fixed steps and by nothing but the readings before them, so that
+        /// runs repeat. It needs `record.statistics`, `probes.noise` and a dense layer. Lengths in epochs, of schedules too, are
+        /// counted in examples then, and `train.drop_last` leaves out a short micro-batch.
+        adaptive: Adaptive = Section;
         /// The rule by which a gradient becomes a step.
         optimizer: Optimizer = Flat;
         /// What the learning rate is multiplied by as training goes on: `"constant"`, a table, or a list of tables whose
@@ -94,6 +100,49 @@ section! {
     }
 }
 
+section! {
+    /// How the batch follows the noise of the gradient.
+    pub struct Adaptive {
+        /// What is asked of a batch.
+        criterion: Criterion = Flat;
+        /// The smallest batch, and the first one; rounded up to whole micro-batches. One micro-batch if not set.
+        min: Option<usize> = default(None).within(Range::AT_LEAST_2);
+        /// The largest batch, rounded down to whole micro-batches. All examples if not set, or if there are fewer.
+        max: Option<usize> = default(None).within(Range::AT_LEAST_2);
+        /// Every so many steps the size is set, once the noise of 100 steps is known.
+        every: u64 = default(32).within(Range::AT_LEAST_1);
+        /// What becomes of the learning rate as the batch grows.
+        lr: AdaptiveLr = default(AdaptiveLr::Keep);
+    }
+}
+
+kinds! {
+    /// What is asked of a batch.
+    pub enum Criterion by "criterion", default Some("noise_scale") => {
+        /// It is as large as the noise scale S/|G|², larger or smaller (McCandlish et al. 2018). Where noise hides the gradient
+        /// it grows.
+        NoiseScale = "noise_scale",
+        /// The norm test: S(1/B − 1/N) is at most `threshold` times ‖ḡ‖², else it grows to where that holds; it never gets smaller
+        /// (Byrd et al. 2012, 3.12).
+        NormTest = "norm_test" {
+            /// The largest share of noise in the square of the gradient's norm. Noise alone has 1; at 0.5 noise and gradient are
+            /// equal, which is the noise scale.
+            threshold: f64 = default(0.5).within(Range::INSIDE_UNIT);
+        },
+    }
+}
+
+choice! {
+    /// What becomes of the learning rate as the batch grows.
+    pub enum AdaptiveLr {
+        /// Nothing: a larger batch takes noise away, as a smaller rate would (Smith et al. 2018).
+        Keep = "keep",
+        /// It grows with the batch over the smallest one: in proportion for `sgd`, `momentum` and `nesterov` (Goyal et al. 2017),
+        /// with the square root for all others (Malladi et al. 2022).
+        Scale = "scale",
+    }
+}
+
 choice! {
     /// The precision of all numbers.
     pub enum Precision {
@@ -111,15 +160,18 @@ pub enum Batch {
     Full,
     /// So many.
     Size(usize),
+    /// As many as the noise of the gradient asks for.
+    Adaptive,
 }
 
 impl Setting for Batch {
     fn type_name() -> String {
-        "\"full\" | integer".into()
+        "\"full\" | \"adaptive\" | integer".into()
     }
     fn parse(value: &Value, place: &str) -> Result<Self> {
         match value {
             Value::String(word) if word == "full" => Ok(Self::Full),
+            Value::String(word) if word == "adaptive" => Ok(Self::Adaptive),
             Value::Integer(_) => usize::parse(value, place).map(Self::Size),
             _ => Err(wrong_type(place, Self::type_name(), value)),
         }
@@ -127,12 +179,13 @@ impl Setting for Batch {
     fn to_toml(&self, detail: Detail) -> Option<Value> {
         match self {
             Self::Full => Some(Value::String("full".into())),
+            Self::Adaptive => Some(Value::String("adaptive".into())),
             Self::Size(size) => size.to_toml(detail),
         }
     }
     fn numbers(&self) -> Vec<f64> {
         match self {
-            Self::Full => Vec::new(),
+            Self::Full | Self::Adaptive => Vec::new(),
             Self::Size(size) => vec![*size as f64],
         }
     }
@@ -223,6 +276,9 @@ impl Setting for Schedule {
 }
 
 impl Train {
+    /// Examples of a micro-batch where the batch is adaptive and `micro_batch` is not set: the smallest step in its size.
+    pub const MICRO_ROWS_ADAPTIVE: usize = 32;
+
     /// Checks what concerns several keys.
     pub(super) fn check(&self) -> Result<()> {
         if let (Some(micro), Batch::Size(size)) = (self.micro_batch, self.batch)
@@ -230,6 +286,12 @@ impl Train {
         {
             let message = format!("{micro} examples are more than the batch of {size} has");
             return Err(Error::input("train.micro_batch", message).help("raise `train.batch`, or lower this"));
+        }
+        if let (Some(min), Some(max)) = (self.adaptive.min, self.adaptive.max)
+            && min > max
+        {
+            let message = format!("{max} is less than train.adaptive.min = {min}");
+            return Err(Error::input("train.adaptive.max", message).help("raise it, or lower train.adaptive.min"));
         }
         for (i, piece) in self.schedule.pieces.iter().enumerate() {
             let place = if self.schedule.pieces.len() == 1 {

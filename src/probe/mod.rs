@@ -13,6 +13,7 @@
 //! | `grad_norm` | step | ‖g‖₂ | norm of the whole gradient |
 //! | `weight_norm` | step | ‖w‖₂ | norm of all parameters |
 //! | `update_ratio` | step | ‖Δw‖₂ / ‖w‖₂ | how far a step moves the parameters; about 1e-3 is common |
+//! | `batch` | step | B | examples of the logical batch; fewer where an epoch ends, more where train.batch is adaptive |
 //! | `noise_trace` | step | S = (Σ‖uᵢ‖² − B‖ḡ‖²)/(B − 1) | trace of the covariance of the examples' gradients in all dense layers (McCandlish et al. 2018) |
 //! | `noise_signal` | step | \|G\|² = ‖ḡ‖² − S·(1/B − 1/N) | square of the norm of the gradient of all dense layers, without the share of noise in it |
 //! | `noise_scale` | step | 𝓑 = mean S / mean \|G\|² | simple noise scale in examples, both smoothed over 100 steps: about the batch size from which on more examples help little |

@@ -88,11 +88,16 @@ impl NoiseReader {
         &self.smoothed
     }
 
+    /// Whether there are steps enough to smooth over.
+    pub fn is_settled(&self) -> bool {
+        self.steps as f64 >= WINDOW
+    }
+
     /// The smoothed noise scale of all dense layers together, once there are steps enough to smooth over; none while noise hides
     /// the gradient.
     pub fn scale(&self) -> Option<f64> {
         let whole = self.smoothed.last()?;
-        (self.steps as f64 >= WINDOW && whole.signal > 0.0).then(|| whole.scale())
+        (self.is_settled() && whole.signal > 0.0).then(|| whole.scale())
     }
 
     /// The state as numbers, for a checkpoint.

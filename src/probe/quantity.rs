@@ -34,7 +34,7 @@ const fn row(id: &'static str, scope: Scope, formula: &'static str, doc: &'stati
 }
 
 /// Every quantity, in the order of a step's values.
-pub const QUANTITIES: [Quantity; 25] = [
+pub const QUANTITIES: [Quantity; 26] = [
     row(
         "loss",
         Scope::Step,
@@ -45,6 +45,12 @@ pub const QUANTITIES: [Quantity; 25] = [
     row("grad_norm", Scope::Step, "‖g‖₂", "norm of the whole gradient"),
     row("weight_norm", Scope::Step, "‖w‖₂", "norm of all parameters"),
     row("update_ratio", Scope::Step, "‖Δw‖₂ / ‖w‖₂", "how far a step moves the parameters; about 1e-3 is common"),
+    row(
+        "batch",
+        Scope::Step,
+        "B",
+        "examples of the logical batch; fewer where an epoch ends, more where train.batch is adaptive",
+    ),
     row(
         "noise_trace",
         Scope::Noise,

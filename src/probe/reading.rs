@@ -315,7 +315,7 @@ impl Reader {
         }
         let [gradient, weight, step] = norms_of(&(0..tensors));
         let loss = row(self.layout.loss_row())[SUM];
-        whole.copy_from_slice(&[loss, lr, gradient, weight, ratio(step, weight)]);
+        whole.copy_from_slice(&[loss, lr, gradient, weight, ratio(step, weight), rows as f64]);
         if dense > 0 {
             let unit = |max: f64| unit(max, self.exponent_min);
             let squares = |i: usize| {
@@ -348,7 +348,7 @@ impl Reader {
 }
 
 /// Quantities of the whole step, then of layers, then of tensors: the order of the table makes the starts simple.
-const STEP_COLUMNS: usize = 5;
+const STEP_COLUMNS: usize = 6;
 const NOISE_COLUMNS: usize = 3;
 const LAYER_COLUMNS: usize = 6;
 

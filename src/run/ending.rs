@@ -63,7 +63,7 @@ impl Run<'_> {
         report: &RecordReport,
         verdicts: &[Verdict],
     ) -> Summary {
-        let loss = state.epoch_loss.mean(self.info.steps_per_epoch);
+        let loss = state.epoch_loss.mean();
         let seconds = state.train_seconds;
         let mut summary = Summary {
             name: self.info.name.clone(),

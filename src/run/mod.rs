@@ -42,6 +42,7 @@
 //! those since then. A run that ended goes on if its end is put off: a validation that only its end called for is then
 //! forgotten.
 
+mod adaptive;
 mod blueprint;
 mod check;
 pub mod checkpoint;
@@ -64,6 +65,7 @@ mod observer;
 mod predictor;
 pub mod record;
 mod resume;
+mod rhythm;
 pub mod row;
 mod saved;
 pub mod schema;

@@ -63,10 +63,12 @@ pub struct RunInfo {
     pub test_rows: usize,
     /// Steps that were done before: not 0 if the run goes on from a checkpoint.
     pub steps_done: u64,
-    /// Steps until the end, if nothing ends it before.
+    /// Steps until the end, if nothing ends it before; where batches grow, there are fewer.
     pub steps_total: u64,
-    /// Steps to an epoch.
+    /// Steps to an epoch; where batches grow, of the smallest batches.
     pub steps_per_epoch: u64,
+    /// Examples of a batch at least and at most, where batches grow.
+    pub batch_bounds: Option<[usize; 2]>,
     /// Bytes that the plans take on the device.
     pub memory_bytes: usize,
     /// The run folder.

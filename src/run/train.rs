@@ -122,6 +122,7 @@ pub(super) fn run_info(config: &Config, trainer: &Trainer, parts: &Parts, reason
         steps_done: trainer.next_step(),
         steps_total: total_steps(config, per_epoch),
         steps_per_epoch: per_epoch,
+        batch_bounds: trainer.batch_bounds(),
         memory_bytes: trainer.blueprint().memory_bytes(scalar),
         folder: folder.path().to_owned(),
     }

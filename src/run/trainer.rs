@@ -1,17 +1,21 @@
 //! The trainer: joins data, plans, executor, probe and verdict, one step at a time.
 
-use super::blueprint::{Blueprint, Request, TappedLayer, names::PARAMS};
-use super::engine::{Batch, Engine};
+mod state;
+
+pub use state::TrainerState;
+
+use super::adaptive::Adaptive;
+use super::blueprint::{Blueprint, Request, TappedLayer};
+use super::engine::Engine;
 use super::evaluator::{Outputs, evaluation_rows};
 use super::evidence::{Places, facts, origin, verdict_ids};
-use super::feed::{Feed, batching, class_weights, resident, total_steps};
+use super::feed::{Feed, batching, class_weights, rate_schedule, resident, total_steps};
 use super::objective::Objective;
 use super::schema::Schema;
-use super::tensors::{HostTensor, fit, named};
-use super::weights::Tensors;
+use super::tensors::HostTensor;
 use crate::base::{Error, Result, Threads};
 use crate::config::{Config, Layer};
-use crate::data::{Batching, MicroBatch, RowSource, Schedule, Splits};
+use crate::data::{Batching, Cursor, RowSource, Schedule, Splits};
 use crate::exec::Executor;
 use crate::graph::StepScalars;
 use crate::nn::{Description, Model};
@@ -19,7 +23,7 @@ use crate::ops::optimize::Rule;
 use crate::optim;
 use crate::probe::{Measured, NoiseReader, NonFinite, Reader, Taken, Values};
 use crate::verdict::{Evidence, Facts, History, LayerVerdict, Verdict, by_layer, judge};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One step as it was measured.
@@ -46,29 +50,12 @@ struct Meta {
     taken: Taken,
 }
 
-/// A trainer between two steps: all that the steps to come depend on beside config and data.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TrainerState {
-    /// Steps done; the position in the data follows from it.
-    pub steps: u64,
-    /// Examples seen.
-    pub examples: u64,
-    /// The arenas by name, tensor by tensor, in the precision of the device: `params`, and each state of the optimizer as
-    /// `torch.optim` calls it.
-    pub arenas: BTreeMap<String, Tensors>,
-    /// Clip factor, halt flag and norm, as in [`crate::ops::stats`].
-    pub control: Vec<f64>,
-    /// The readings that verdicts are made from.
-    pub history: Vec<f64>,
-    /// The noise of the gradient, smoothed, as [`crate::probe::NoiseReader::to_numbers`] gives it.
-    pub noise: Vec<f64>,
-}
-
 /// A training run, step by step.
 pub struct Trainer {
     engine: Engine,
     feed: Feed,
     batching: Batching,
+    adaptive: Option<Adaptive>,
     source: Arc<dyn RowSource>,
     schedule: optim::Schedule,
     lr: f64,
@@ -83,7 +70,7 @@ pub struct Trainer {
     in_flight: VecDeque<Meta>,
     table: Vec<f64>,
     step: Step,
-    next_step: u64,
+    cursor: Cursor,
     examples: u64,
     threads: Option<Arc<Threads>>,
 }
@@ -106,7 +93,7 @@ impl Trainer {
     /// # Errors
     /// If the config does not fit the data (the error names key or layer), or the plans do not fit the device.
     pub fn new(config: &Config, setup: Setup) -> Result<Self> {
-        Self::at_step(config, setup, 0)
+        Self::at(config, setup, None)
     }
 
     /// Prepares a run that goes on where [`Trainer::state`] was taken: with the same config and data its steps are those
@@ -115,15 +102,17 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`], or if the state is of another model or optimizer: the error names what does not fit.
     pub fn resume(config: &Config, setup: Setup, state: TrainerState) -> Result<Self> {
-        let mut trainer = Self::at_step(config, setup, state.steps)?;
+        let mut trainer = Self::at(config, setup, Some(state.cursor))?;
         trainer.restore(state).map_err(|error| error.within("checkpoint"))?;
         Ok(trainer)
     }
 
-    /// A trainer whose data begins with this step, and whose parameters are the initial ones.
-    fn at_step(config: &Config, setup: Setup, step: u64) -> Result<Self> {
+    /// A trainer whose data begins there, or at the beginning, and whose parameters are the initial ones.
+    fn at(config: &Config, setup: Setup, cursor: Option<Cursor>) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
         let batching = batching(config, train.len())?;
+        let population = population(config, train.len());
+        let adaptive = Adaptive::new(config, &batching, population)?;
         let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
             Some(objective) => objective,
@@ -139,7 +128,7 @@ impl Trainer {
             targets: train.target_kind(),
             resident_rows: resident.then_some(train.len()),
             micro: batching.micro,
-            accumulates: batching.batch_rows() > batching.micro,
+            accumulates: adaptive.is_some() || batching.batch_rows() > batching.micro,
             evaluation_rows: evaluation_rows(train.len()),
             optimizer: &config.train.optimizer,
             clip_norm: config.train.clip_norm,
@@ -157,18 +146,27 @@ impl Trainer {
         engine.set_params(&params)?;
         let [silenced, _] = verdict_ids(&config.verdicts)?;
         let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
-        let mut schedule = Schedule::new(batching, class_weights(config, &train)?.as_deref())?;
-        schedule.seek_step(step)?;
-        let per_epoch = batching.batches_per_epoch() as u64;
-        let total = total_steps(config, per_epoch);
-        let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
-        let reader = reader(&blueprint, info.precision == "f32", population(config, train.len()));
+        let weights = class_weights(config, &train)?;
+        let make = if adaptive.is_some() { Schedule::varying } else { Schedule::new };
+        let mut schedule = make(batching, weights.as_deref())?;
+        if let Some(cursor) = cursor {
+            schedule.seek(cursor).map_err(|error| error.within("checkpoint"))?;
+        }
+        let cursor = schedule.cursor();
+        let lr_schedule = rate_schedule(config, &batching, adaptive.as_ref())?;
+        let reader = reader(&blueprint, info.precision == "f32", population);
+        if adaptive.is_some() && reader.noise().last().is_empty() {
+            let message = "\"adaptive\" follows the noise of the gradient, which is not measured";
+            return Err(Error::input("train.batch", message)
+                .help("set record.statistics and probes.noise to true; it is measured in dense layers"));
+        }
         let source: Arc<dyn RowSource> = train;
-        let feed = Feed::new(&source, schedule, resident)?;
+        let feed = Feed::new(&source, schedule, weights.as_deref(), resident, adaptive.is_some())?;
         Ok(Self {
             engine,
             feed,
             batching,
+            adaptive,
             source,
             schedule: lr_schedule,
             lr: config.train.optimizer.lr(),
@@ -183,63 +181,10 @@ impl Trainer {
             step: Step { values: reader.values(), ..Step::default() },
             reader,
             blueprint,
-            next_step: step,
+            cursor,
             examples: 0,
             threads: setup.threads,
         })
-    }
-
-    /// What [`Trainer::resume`] goes on from.
-    ///
-    /// # Errors
-    /// If the device fails.
-    ///
-    /// # Panics
-    /// If steps are in flight: what their readings say would be missing.
-    pub fn state(&mut self) -> Result<TrainerState> {
-        assert!(self.in_flight.is_empty(), "steps in flight are collected before the state is taken");
-        let double = self.executor().info().precision == "f64";
-        let mut arenas = BTreeMap::new();
-        for (name, kind) in self.arenas() {
-            let tensors = self.engine.arena_values(&kind)?.into_iter();
-            arenas.insert(name, tensors.map(|tensor| named(tensor, double)).collect());
-        }
-        Ok(TrainerState {
-            steps: self.next_step,
-            examples: self.examples,
-            arenas,
-            control: self.engine.control()?,
-            history: self.history.to_numbers(),
-            noise: self.reader.noise().to_numbers(),
-        })
-    }
-
-    fn restore(&mut self, mut state: TrainerState) -> Result<()> {
-        for (name, kind) in self.arenas() {
-            let tensors = state.arenas.remove(&name);
-            let tensors = tensors.ok_or_else(|| Error::input(&name, "the state of the trainer has no such arena"))?;
-            let tensors = fit(&name, &self.blueprint.arena, tensors)?;
-            self.engine.set_arena_values(&kind, &tensors)?;
-        }
-        if let Some(name) = state.arenas.keys().next() {
-            return Err(Error::input(name, "the optimizer keeps no such state"));
-        }
-        let control = state.control.as_slice().try_into();
-        let control = control.map_err(|_| Error::input("control", format!("{} numbers", state.control.len())))?;
-        self.engine.set_control(control)?;
-        let history = History::from_numbers(self.blueprint.layout.layers, &state.history);
-        self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
-        if !self.reader.noise_mut().restore(&state.noise) {
-            return Err(Error::input("noise", format!("{} numbers", state.noise.len())));
-        }
-        self.examples = state.examples;
-        Ok(())
-    }
-
-    /// Name and kind of each arena that outlives a step.
-    fn arenas(&self) -> Vec<(String, String)> {
-        let states = self.states.iter().map(|state| (state.name.to_owned(), state.arena.clone()));
-        std::iter::once((PARAMS.to_owned(), PARAMS.to_owned())).chain(states).collect()
     }
 
     /// Runs `f` where steps are cheapest: on the threads of a CPU executor.
@@ -253,17 +198,18 @@ impl Trainer {
     /// Submits the next step: forward and backward of each micro-batch, then the update. Does not wait for the device.
     ///
     /// # Errors
-    /// If the device or the loader fails, or too many steps are in flight: collect some first.
+    /// If the device or the loader fails, or there is no room ([`Trainer::has_room`]): collect some steps first.
     pub fn submit(&mut self) -> Result<()> {
-        let step = self.next_step;
-        let lr = self.lr * self.schedule.factor(step);
+        self.adapt()?;
+        let step = self.cursor.step;
+        let lr = self.lr * self.rate_factor();
         let t = u32::try_from(step + 1).map_err(|_| Error::failure("trainer", "more than 2³² steps"))?;
         let [bias_correction1, bias_correction2] = self.rule.bias_corrections(t);
         let scalars = StepScalars { step: t - 1, t, lr, bias_correction1, bias_correction2, ..StepScalars::default() };
         let mut taken = Taken { lr, ..Taken::default() };
         loop {
-            let staged = self.feed.next(self.source.as_ref())?;
-            let micro: &MicroBatch = &staged.batch;
+            let batch = self.feed.next(self.source.as_ref())?;
+            let micro = batch.micro;
             let scalars = StepScalars {
                 micro: micro.micro as u32,
                 first_row: micro.first_row as u32,
@@ -272,19 +218,56 @@ impl Trainer {
             };
             taken.signal_rows += micro.weights.iter().filter(|&&w| w != 0.0).count();
             taken.weight += micro.weights.iter().sum::<f64>();
-            let batch = Batch { micro, x: &staged.x, labels: &staged.labels, values: &staged.values };
             self.engine.submit(&batch, scalars)?;
             if micro.last {
                 taken.rows = micro.batch_rows;
-                let epoch =
-                    f64::from(micro.epoch) + (micro.batch + 1) as f64 / self.batching.batches_per_epoch() as f64;
-                self.examples += taken.rows as u64;
-                self.in_flight.push_back(Meta { step, epoch, examples: self.examples, taken });
+                (self.cursor, self.examples) = (micro.next, self.examples + taken.rows as u64);
                 break;
             }
         }
-        self.next_step += 1;
+        self.in_flight.push_back(Meta { step, epoch: self.epochs(), examples: self.examples, taken });
         Ok(())
+    }
+
+    /// What the base rate of the next step is multiplied by.
+    fn rate_factor(&self) -> f64 {
+        let Cursor { step, epoch, start, rows, .. } = self.cursor;
+        match &self.adaptive {
+            Some(adaptive) => {
+                let examples = u64::from(epoch) * adaptive.epoch_rows() as u64 + start as u64;
+                self.schedule.factor_at(step, examples) * adaptive.lr_factor(rows)
+            }
+            None => self.schedule.factor(step),
+        }
+    }
+
+    /// Sets the size of the batches to come, where that is due.
+    fn adapt(&mut self) -> Result<()> {
+        let Some(adaptive) = self.adaptive.as_ref().filter(|adaptive| adaptive.is_due(self.cursor.step)) else {
+            return Ok(());
+        };
+        if !self.in_flight.is_empty() {
+            return Err(Error::failure(
+                "trainer",
+                "the size of the batch follows from steps that are yet to be collected",
+            ));
+        }
+        let rows = adaptive.next(self.cursor.rows, self.reader.noise());
+        if rows != self.cursor.rows {
+            self.cursor.rows = rows;
+            self.feed.set_batch(rows);
+        }
+        Ok(())
+    }
+
+    /// Passes over the training part so far.
+    fn epochs(&self) -> f64 {
+        let Cursor { epoch, batch, start, .. } = self.cursor;
+        let part = match &self.adaptive {
+            Some(adaptive) => start as f64 / adaptive.epoch_rows() as f64,
+            None => batch as f64 / self.batching.batches_per_epoch() as f64,
+        };
+        f64::from(epoch) + part
     }
 
     /// Collects the oldest step whose readings are there, or, with `wait`, the oldest in flight. Readings come in the order
@@ -324,9 +307,14 @@ impl Trainer {
         }
     }
 
-    /// Whether another step can be submitted before one is collected.
+    /// Whether another step can be submitted before one is collected. There is none before a step whose batch follows from
+    /// all steps before it.
     pub fn has_room(&self) -> bool {
-        self.in_flight.len() < self.engine.executor().in_flight_max()
+        let most = match &self.adaptive {
+            Some(adaptive) if adaptive.is_due(self.cursor.step) => 1,
+            _ => self.engine.executor().in_flight_max(),
+        };
+        self.in_flight.len() < most
     }
 
     /// Steps submitted and not collected.
@@ -336,22 +324,38 @@ impl Trainer {
 
     /// The number of the next step.
     pub fn next_step(&self) -> u64 {
-        self.next_step
+        self.cursor.step
     }
 
-    /// Steps to an epoch.
+    /// Where the next step begins in the data.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Steps to an epoch; where batches grow, to one of the smallest batches.
     pub fn steps_per_epoch(&self) -> u64 {
         self.batching.batches_per_epoch() as u64
     }
 
-    /// Steps until training ends, where the config bounds them.
+    /// Steps until training ends, where the config bounds them; where batches grow, there are fewer.
     pub fn steps_total(&self, config: &Config) -> u64 {
         total_steps(config, self.steps_per_epoch())
     }
 
-    /// Examples of a full logical batch.
+    /// Whether the run has all steps that the config allows it.
+    pub fn is_done(&self, config: &Config) -> bool {
+        let Cursor { step, epoch, .. } = self.cursor;
+        u64::from(epoch) >= config.train.epochs || config.train.max_steps.is_some_and(|most| step >= most)
+    }
+
+    /// Examples of a full logical batch; where batches grow, of the next one.
     pub fn batch_rows(&self) -> usize {
-        self.batching.batch_rows()
+        self.cursor.rows
+    }
+
+    /// Examples of a full logical batch at least and at most, where batches grow.
+    pub fn batch_bounds(&self) -> Option<[usize; 2]> {
+        self.adaptive.as_ref().map(Adaptive::bounds)
     }
 
     /// About how many rows a micro-batch can have: what a row takes, in the memory that this run leaves free. `None` where the
@@ -400,7 +404,8 @@ impl Trainer {
     pub fn evidence(&self) -> Evidence {
         let mut readings = self.history.readings().clone();
         readings.noise_scale = self.noise().scale();
-        Evidence { facts: self.facts.clone(), readings }
+        let facts = Facts { batch: self.cursor.rows, ..self.facts.clone() };
+        Evidence { facts, readings }
     }
 
     /// What the readings so far say, the gravest first, without those that `verdicts.silence` names.

@@ -2,7 +2,7 @@
 
 use super::advice::{Advice, LrRule, advice};
 use crate::base::{Error, Result};
-use crate::config::{Config, Optimizer};
+use crate::config::{Batch, Config, Optimizer};
 use crate::probe::{Quotient, quotient};
 use crate::run::{self, Setup, Trainer};
 use serde::Serialize;
@@ -85,6 +85,10 @@ pub fn study(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Nois
 }
 
 fn check(config: &Config, trainer: &Trainer, batch: usize) -> Result<()> {
+    if config.train.batch == Batch::Adaptive {
+        return Err(Error::input("train.batch", "the noise is measured in batches of one size, not in adaptive ones")
+            .help("set it to a number, such as --set train.batch=32"));
+    }
     if !config.record.statistics || !config.probes.noise {
         let key = if config.record.statistics { "probes.noise" } else { "record.statistics" };
         return Err(Error::input(key, "the noise is not measured").help(format!("set {key} = true")));

@@ -1,5 +1,5 @@
-//! The lines of a run that goes on: which steps have one is told by the length of the run, never by the clock, so that the
-//! outputs of two runs can be compared line by line.
+//! The lines of a run that goes on: which steps have one is told by the length of the run (in epochs where batches grow), never by
+//! the clock, so that the outputs of two runs can be compared line by line.
 
 use super::number::{percent, significant};
 use crate::run::{RunInfo, Step, Validation};
@@ -25,6 +25,8 @@ pub struct Progress {
     words: [&'static str; 3],
     steps_total: u64,
     stride: u64,
+    /// Where batches grow: the epochs of the run, those between two lines, and those done so far.
+    epochs: Option<[f64; 3]>,
     /// Loss of the steps since the last line, and how many they are: a single batch would say little.
     loss_sum: f64,
     loss_count: u64,
@@ -40,7 +42,10 @@ impl Progress {
         let epochs = total.div_ceil(per_epoch);
         let stride = if epochs >= EPOCHS_MIN { per_epoch * epochs.div_ceil(LINES) } else { total.div_ceil(LINES) };
         let words = if columns < WIDTH { SHORT_WORDS } else { WORDS };
-        Self { words, steps_total: total, stride: stride.max(1), ..Self::default() }
+        let stride = stride.max(1);
+        let in_epochs = |steps: u64| steps as f64 / per_epoch as f64;
+        let epochs = info.batch_bounds.map(|_| [in_epochs(total), in_epochs(stride), 0.0]);
+        Self { words, steps_total: total, stride, epochs, ..Self::default() }
     }
 
     /// Takes a step in; gives the line that is complete by now.
@@ -49,11 +54,19 @@ impl Progress {
         let done = step.step + 1;
         self.loss_sum += step.values.scalar("loss");
         self.loss_count += 1;
-        if done == 1 || done.is_multiple_of(self.stride) || done == self.steps_total {
+        if done == 1 || self.is_due(done, step.epoch) || done == self.steps_total {
             self.pending = Some(self.line(done, step));
             (self.loss_sum, self.loss_count) = (0.0, 0);
         }
         ready
+    }
+
+    fn is_due(&mut self, done: u64, epoch: f64) -> bool {
+        let Some([all, stride, before]) = &mut self.epochs else { return done.is_multiple_of(self.stride) };
+        // A run that goes on from a checkpoint has no line for where it begins.
+        let passed = (epoch / *stride).floor() > (*before / *stride).floor() && (*before > 0.0 || done == 1);
+        *before = epoch;
+        passed || epoch >= *all
     }
 
     /// Takes a validation in, which belongs to the last step.
@@ -107,6 +120,7 @@ pub(super) mod tests {
             steps_done: 0,
             steps_total,
             steps_per_epoch,
+            batch_bounds: None,
             memory_bytes: 2_034_237,
             folder: "runs/x".into(),
         }
@@ -152,6 +166,23 @@ pub(super) mod tests {
         assert_eq!(lines[1], format!("  step   90  epoch 2       {end}"));
         assert_eq!(lines.len(), 16);
     }
+
+    #[test]
+    fn a_run_whose_batches_grow_has_lines_by_epochs() {
+        let mut progress = Progress::new(&RunInfo { batch_bounds: Some([32, 64]), ..info(410, 41) }, usize::MAX);
+        let mut shown = Vec::new();
+        // Steps of a quarter of an epoch, then of half of one, in place of 41.
+        for (step, epoch) in
+            (1..=20).map(|i| f64::from(i) / 4.0).chain((11..=20).map(|i| f64::from(i) / 2.0)).enumerate()
+        {
+            let values = Values::new(Sizes { layers: 1, dense: 0, tensors: 1 });
+            shown.extend(progress.step(&Step { step: step as u64, epoch, values, ..Step::default() }));
+        }
+        shown.extend(progress.finish());
+        let steps: Vec<&str> = shown.iter().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+        assert_eq!(steps, ["1", "4", "8", "12", "16", "20", "22", "24", "26", "28", "30"]);
+    }
+
     #[test]
     fn a_narrow_terminal_has_shorter_lines() {
         for (columns, fits) in [(80, 80), (105, 80), (106, 106)] {

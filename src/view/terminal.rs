@@ -16,6 +16,8 @@ pub struct Terminal {
     style: Style,
     is_quiet: bool,
     is_live: bool,
+    /// Whether the bar counts examples, since the number of steps is not known.
+    counts_examples: bool,
     bar: Option<ProgressBar>,
     progress: Progress,
 }
@@ -24,7 +26,8 @@ impl Terminal {
     /// Shows a run on `out`, in colour as `style` says. `is_live` adds a bar and a table that change in place, on standard
     /// error: both must be terminals then. `is_quiet` leaves out everything but the result.
     pub fn new(out: Box<dyn Write + Send>, style: Style, is_live: bool, is_quiet: bool) -> Self {
-        Self { out, style, is_quiet, is_live: is_live && !is_quiet, bar: None, progress: Progress::default() }
+        let is_live = is_live && !is_quiet;
+        Self { out, style, is_quiet, is_live, counts_examples: false, bar: None, progress: Progress::default() }
     }
 
     /// Shows what came of the run.
@@ -79,11 +82,18 @@ impl Observer for Terminal {
         let text = header(info, self.style);
         self.show(&text);
         if self.is_live {
-            let bar = ProgressBar::with_draw_target(Some(info.steps_total), ProgressDrawTarget::stderr());
+            self.counts_examples = info.batch_bounds.is_some();
+            let (length, done) = match info.batch_bounds {
+                Some(_) => (info.steps_total.div_ceil(info.steps_per_epoch.max(1)) * info.train_rows as u64, 0),
+                None => (info.steps_total, info.steps_done),
+            };
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
             let template = "  {bar:24} {percent:>3} %  {speed}  {eta} left  {msg}";
             let style = ProgressStyle::with_template(template).expect("the template is valid, as a test shows");
-            bar.set_style(style.with_key("speed", speed).progress_chars("━━ "));
-            bar.set_position(info.steps_done);
+            bar.set_style(
+                style.with_key("speed", if self.counts_examples { examples } else { steps }).progress_chars("━━ "),
+            );
+            bar.set_position(done);
             bar.reset_eta();
             self.bar = Some(bar);
         }
@@ -94,7 +104,7 @@ impl Observer for Terminal {
             self.line(&line);
         }
         if let Some(bar) = &self.bar {
-            bar.set_position(step.step + 1);
+            bar.set_position(if self.counts_examples { step.examples } else { step.step + 1 });
         }
     }
 
@@ -110,15 +120,24 @@ impl Observer for Terminal {
     }
 }
 
-fn speed(state: &ProgressState, to: &mut dyn fmt::Write) {
+fn steps(state: &ProgressState, to: &mut dyn fmt::Write) {
     // Text that cannot be shown is no reason to end the training.
     let _ = write!(to, "{} steps/s", count(state.per_sec().round() as u64));
+}
+
+fn examples(state: &ProgressState, to: &mut dyn fmt::Write) {
+    let _ = write!(to, "{} examples/s", count(state.per_sec().round() as u64));
 }
 
 /// What is trained on what, and where.
 fn header(info: &RunInfo, style: Style) -> String {
     let epochs = info.steps_total as f64 / info.steps_per_epoch.max(1) as f64;
-    let of = if epochs.fract() == 0.0 && epochs <= 1e9 {
+    let of = if let Some([least, most]) = info.batch_bounds {
+        let batches = format!("in batches of {} to {}", count(least as u64), count(most as u64));
+        let end =
+            if epochs.fract() == 0.0 { counted(epochs as u64, "epoch") } else { counted(info.steps_total, "step") };
+        format!("{end} {batches}")
+    } else if epochs.fract() == 0.0 && epochs <= 1e9 {
         format!("{} of {}", counted(epochs as u64, "epoch"), counted(info.steps_per_epoch, "step"))
     } else {
         format!("{}, {} to an epoch", counted(info.steps_total, "step"), count(info.steps_per_epoch))
@@ -210,6 +229,8 @@ mod tests {
         assert_eq!(header(&info(), Style::PLAIN), expected);
         let odd = header(&RunInfo { steps_total: 60, ..info() }, Style::PLAIN);
         assert!(odd.starts_with("digits: 60 steps, 41 to an epoch\n"), "{odd}");
+        let grows = header(&RunInfo { batch_bounds: Some([32, 1024]), ..info() }, Style::PLAIN);
+        assert!(grows.starts_with("digits: 1 epoch in batches of 32 to 1,024\n"), "{grows}");
         let resumed = header(&RunInfo { steps_done: 1230, ..info() }, Style::PLAIN);
         assert!(resumed.ends_with("  goes on  from the checkpoint after step 1,230\n"), "{resumed}");
     }

@@ -213,7 +213,7 @@ impl Observer for Watch<'_> {
         if let (Some(_), &[x, y]) = (&self.wells, &weights[..]) {
             self.path.push([x, y]);
         }
-        let is_end = self.is_late() || Some(step) == self.config.train.max_steps;
+        let is_end = self.is_late() || trainer.is_done(&self.config);
         let is_place = step >= self.next_place || is_end;
         let mut seen = Seen { step, weights, update: None, loss: None };
         if is_place || step == self.last_place + 1 {

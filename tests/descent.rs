@@ -1,0 +1,6 @@
+//! Descent that looks at its noise: batches that grow with it, rates that fall on plateaus, the test of learning rates.
+
+#[path = "descent/adaptive.rs"]
+mod adaptive;
+mod place;
+mod training;
