@@ -3,4 +3,8 @@
 #[path = "descent/adaptive.rs"]
 mod adaptive;
 mod place;
+#[path = "descent/plateau.rs"]
+mod plateau;
+#[path = "descent/range.rs"]
+mod range;
 mod training;

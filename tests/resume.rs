@@ -67,6 +67,14 @@ fn a_killed_run_becomes_the_whole_run() {
             "train.batch=adaptive train.micro_batch=9 train.adaptive.max=200 train.adaptive.criterion=norm_test \
              train.adaptive.threshold=0.2 data.resident=false train.drop_last=true train.epochs=1500",
         ),
+        (
+            "a plateau of the validation loss, with warm-up",
+            "train.schedule=[{kind=\"warmup\",steps=300},{kind=\"plateau\",factor=0.8,patience=1}]",
+        ),
+        (
+            "a plateau of the training loss, within stretches",
+            "train.schedule={kind=\"plateau\",factor=0.9,patience=1,of=\"train\",steps=70}",
+        ),
         ("no statistics, patience", "record.statistics=false validate.patience=1000 validate.keep_best=false"),
     ] {
         killed_is_whole(what, changes, "cpu", 2);

@@ -43,6 +43,9 @@ pub enum Command {
     /// Measure the noise of the gradient and advise a batch size
     #[command(after_help = NOISE)]
     Noise(NoiseArgs),
+    /// Test which learning rates lower the loss, and which is the largest that stays stable
+    #[command(after_help = RANGE)]
+    Range(RangeArgs),
     /// Show graph, plans, buffers and memory of a run without running it
     #[command(after_help = PLAN)]
     Plan(PlanArgs),
@@ -118,6 +121,17 @@ The noise scale is the batch size at which the gradients of single examples scat
 (McCandlish et al. 2018, \"An Empirical Model of Large-Batch Training\"). Well below it, twice the batch saves half the
 steps; well above it, next to nothing. It grows as training goes on.";
 
+const RANGE: &str = "\
+Examples:
+  steepest range                                    # the built-in digits
+  steepest range net.toml --set train.optimizer=sgd --seeds 5
+  steepest range net.toml --from 1e-5 --to 1 --steps 400 --out rates
+  steepest range net.toml --json > range.json
+
+The rate rises geometrically from step to step until the loss diverges (Smith 2017, \"Cyclical Learning Rates for
+Training Neural Networks\"); then rates are held, to find the largest that is stable. A fall of the loss counts only
+where it stands out of its noise.";
+
 const PLAN: &str = "\
 Examples:
   steepest plan
@@ -172,6 +186,35 @@ pub struct NoiseArgs {
     /// Steps after which it ends
     #[arg(long, value_name = "N")]
     pub max_steps: Option<u64>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RangeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What all random numbers follow from; with several seeds, the first
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many seeds: their losses are averaged, and a rate is stable if it is so for all
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// The first rate; 1e-6 if not given
+    #[arg(long, value_name = "LR")]
+    pub from: Option<f64>,
+    /// The last rate; 10 if not given
+    #[arg(long, value_name = "LR")]
+    pub to: Option<f64>,
+    /// Steps from the first rate to the last, and for which a rate is held; 200 if not given
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// The folder for range.json, range.csv and the picture: empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Print JSON

@@ -12,6 +12,7 @@ mod noise;
 mod npy;
 mod plan;
 mod predict;
+mod range;
 mod settings;
 mod train;
 
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Noise(args) => noise::run(&args),
+        Command::Range(args) => range::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),

@@ -3,7 +3,7 @@
 use super::args::NoiseArgs;
 use super::{print, print_json, settings};
 use crate::base::Result;
-use crate::probe::Quotient;
+use crate::probe::{Against, Quotient};
 use crate::study::{self, LrRule, NoiseStudy};
 use crate::view::number::{count, counted, significant};
 use crate::view::style::{Paint, Style};
@@ -26,7 +26,7 @@ pub fn run(args: &NoiseArgs) -> Result<()> {
 }
 
 /// Tells how far it is, from the second second on: in place on a terminal, now and then elsewhere.
-fn progress() -> impl FnMut(u64, u64) {
+pub(super) fn progress() -> impl FnMut(u64, u64) {
     let live = std::io::stderr().is_terminal();
     let (every, ends) = if live { (Duration::from_millis(200), "\r") } else { (Duration::from_secs(5), "\n") };
     let mut shown = Instant::now() + Duration::from_secs(1).saturating_sub(every);
@@ -85,12 +85,10 @@ fn text(study: &NoiseStudy, style: Style) -> String {
 fn range(study: &NoiseStudy) -> String {
     let (batch, scale) = (study.batch as f64, study.noise_scale);
     let [low, high] = [scale.low, scale.high].map(|x| if x.is_finite() { count(x.round() as u64) } else { "∞".into() });
-    let judgement = if batch < scale.low / 2.0 {
-        "is far below: a larger one saves steps almost in proportion, where the hardware has room"
-    } else if batch > 2.0 * scale.high {
-        "is far above: a smaller one saves examples at nearly as many steps"
-    } else {
-        "is of that size: a fair trade of steps and examples"
+    let judgement = match Against::of(batch, scale.low, scale.high) {
+        Against::Below => "is far below: a larger one saves steps almost in proportion, where the hardware has room",
+        Against::Above => "is far above: a smaller one saves examples at nearly as many steps",
+        Against::About => "is of that size: a fair trade of steps and examples",
     };
     format!("Batches of {low} to {high} are worth their steps and examples; the batch of {} {judgement}.", study.batch)
 }

@@ -26,7 +26,9 @@ pub use nearest::nearest;
 pub use optimizer::Optimizer;
 pub use output::{CheckpointEvery, Device, Probes, Record, RecordEvery, Validate, ValidateEvery, Verdicts};
 pub use setting::Range;
-pub use train::{Adaptive, AdaptiveLr, Batch, Criterion, Loss, LossKind, Piece, Precision, Reduction, Schedule, Train};
+pub use train::{
+    Adaptive, AdaptiveLr, Batch, Criterion, Loss, LossKind, Piece, PlateauOf, Precision, Reduction, Schedule, Train,
+};
 pub use units::{Bytes, Span};
 
 use crate::base::{Error, Result};

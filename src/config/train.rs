@@ -235,6 +235,38 @@ kinds! {
             /// The factor at the start.
             from: f64 = default(0.0).within(Range::UNIT);
         },
+        /// Multiplied by `factor` when the loss has stopped to fall, by the rule of PyTorch's `ReduceLROnPlateau`; an improvement
+        /// counts only where it stands out of the noise of the loss. One such table at most.
+        Plateau = "plateau" {
+            /// What the rate is multiplied by.
+            factor: f64 = default(0.1).within(Range::INSIDE_UNIT);
+            /// So many losses in a row may be no improvement; the rate falls with the next.
+            patience: u64 = default(10);
+            /// By which share of the best loss a loss must be below it.
+            threshold: f64 = default(1e-4).within(Range::BELOW_1);
+            /// How many losses are not counted after the rate fell.
+            cooldown: u64 = default(0);
+            /// The least that the rate is multiplied by: `min_lr` over `lr`.
+            min: f64 = default(0.0).within(Range::UNIT);
+            /// Which loss is watched.
+            of: PlateauOf = default(PlateauOf::Validation);
+            /// Steps over which the training loss is averaged; those of an epoch if not set.
+            steps: Option<u64> = default(None).within(Range::AT_LEAST_1);
+            /// By how many standard errors of the difference a loss must be below the best one; 0 is PyTorch's rule. Of validation
+            /// losses the errors are those of the mean difference over the examples; of training losses they follow from
+            /// the jumps between neighbouring steps.
+            noise: f64 = default(2.0).within(Range::NON_NEGATIVE);
+        },
+    }
+}
+
+choice! {
+    /// Which loss a plateau is one of.
+    pub enum PlateauOf {
+        /// Each validation's.
+        Validation = "validation",
+        /// The mean training loss of a stretch of steps.
+        Train = "train",
     }
 }
 
@@ -244,7 +276,7 @@ impl Piece {
     /// The stretch of training that it speaks of, if it names one.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Constant => None,
+            Self::Constant | Self::Plateau { .. } => None,
             Self::Step { every, .. } | Self::Exponential { every, .. } => Some(*every),
             Self::Cosine { steps, epochs, .. } | Self::Warmup { steps, epochs, .. } => {
                 steps.map(Span::Steps).or(epochs.map(Span::Epochs))
@@ -299,6 +331,14 @@ impl Train {
             } else {
                 format!("train.schedule[{i}]")
             };
+            let is_plateau = |piece: &Piece| matches!(piece, Piece::Plateau { .. });
+            if is_plateau(piece) && self.schedule.pieces[..i].iter().any(is_plateau) {
+                return Err(Error::input(place, "there is a plateau already").help("leave one of them out"));
+            }
+            if matches!(piece, Piece::Plateau { of: PlateauOf::Validation, steps: Some(_), .. }) {
+                let message = "`steps` is for the training loss, and the validation loss is watched";
+                return Err(Error::input(place, message).help("set of = \"train\", or leave it out"));
+            }
             let (Piece::Cosine { steps, epochs, .. } | Piece::Warmup { steps, epochs, .. }) = piece else { continue };
             if steps.is_some() && epochs.is_some() {
                 return Err(Error::input(place, "`steps` and `epochs` are both given").help("leave one of them out"));

@@ -1,7 +1,9 @@
 //! Optimizers and schedules: the learning rate of each step, and the update as a graph over the arenas.
 
+mod plateau;
 mod schedule;
 mod update;
 
+pub use plateau::Plateau;
 pub use schedule::Schedule;
 pub use update::{State, UpdateGraph, lengths, rule, segments, states, update_graph};

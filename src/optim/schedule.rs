@@ -66,12 +66,13 @@ impl Schedule {
                 _ => Err(Error::input(&place, "its length in steps is not known").help("give `steps` or `epochs`")),
             };
             let (clock, length) = match piece {
-                Piece::Constant => continue,
+                // What a plateau multiplies follows from losses: [`super::Plateau`].
+                Piece::Constant | Piece::Plateau { .. } => continue,
                 Piece::Cosine { .. } => known(span.or(whole))?,
                 _ => known(span)?,
             };
             let factor = match *piece {
-                Piece::Constant => continue,
+                Piece::Constant | Piece::Plateau { .. } => continue,
                 Piece::Step { factor, .. } => Factor::Step { every: length, factor },
                 Piece::Exponential { factor, .. } => Factor::Exponential { every: length as f64, factor },
                 Piece::Cosine { min, .. } => Factor::Cosine { length, min },

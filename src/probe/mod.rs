@@ -47,9 +47,11 @@ mod layout;
 mod noise;
 mod quantity;
 mod reading;
+mod series;
 
 pub use interval::{Quotient, quotient};
 pub use layout::{Layout, RecordSpan, aligned};
-pub use noise::{Noise, NoiseReader, SCALE_MAX};
+pub use noise::{Against, Noise, NoiseReader, SCALE_MAX, STEPS_SETTLED};
 pub use quantity::{QUANTITIES, Quantity, Scope, find};
 pub use reading::{Measured, NonFinite, Reader, Sizes, Taken, Values};
+pub use series::NoiseSeries;

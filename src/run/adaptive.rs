@@ -60,6 +60,13 @@ impl Adaptive {
         Ok(Some(Self { criterion, micro, min, max, every: settings.every, lr_power, population, epoch_rows }))
     }
 
+    /// The error for a run that measures no noise.
+    pub fn blind() -> Error {
+        let message = "\"adaptive\" follows the noise of the gradient, which is not measured";
+        Error::input("train.batch", message)
+            .help("set record.statistics and probes.noise to true; it is measured in dense layers")
+    }
+
     /// Whether the size is set before this step, from 0.
     pub fn is_due(&self, step: u64) -> bool {
         step > 0 && step.is_multiple_of(self.every)

@@ -8,6 +8,7 @@
 //! | `host/control` | clip factor, halt flag, norm | F64 |
 //! | `host/history` | the readings that verdicts are made from, smoothed | F64 |
 //! | `host/noise` | the noise of the gradient, smoothed | F64 |
+//! | `host/plateau` | what a plateau rule of the schedule remembers | F64 |
 //! | `host/row` | the row of the step record that had not ended | F64 |
 //!
 //! Numbers beside them are JSON in the metadata of the file, under the key `run`, and the settings are TOML under `config`.
@@ -155,6 +156,7 @@ impl Checkpoint {
             ("control", &self.trainer.control),
             ("history", &self.trainer.history),
             ("noise", &self.trainer.noise),
+            ("plateau", &self.trainer.plateau),
             ("row", &self.pending),
         ];
         tensors.extend(host.map(|(name, numbers)| NamedTensor {
@@ -201,10 +203,11 @@ impl Checkpoint {
             let data = host.remove(name).ok_or_else(|| foreign(format!("it lacks {HOST}/{name}")))?;
             Ok(data.to_f64())
         };
-        let (control, history, noise, pending) = (take("control")?, take("history")?, take("noise")?, take("row")?);
+        let (control, history, pending) = (take("control")?, take("history")?, take("row")?);
+        let (noise, plateau) = (take("noise")?, take("plateau")?);
         let best = arenas.remove(BEST);
         let Numbers { cursor, examples, run } = numbers;
-        let trainer = TrainerState { cursor, examples, arenas, control, history, noise };
+        let trainer = TrainerState { cursor, examples, arenas, control, history, noise, plateau };
         Ok(Self { config, trainer, run, best, pending })
     }
 
@@ -284,6 +287,7 @@ mod tests {
                 control: vec![1.0, 0.0, 0.3, 0.0],
                 history: vec![7.0, f64::NEG_INFINITY],
                 noise: vec![1.0],
+                plateau: vec![f64::INFINITY],
             },
             run: RunState {
                 data: u64::MAX,

@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Best, Checkpoint, RunState, best_tensors, rhythm};
 use super::ending::layer_rows;
-use super::evaluate::evaluate_part;
+use super::evaluate::validate;
 use super::folder::RunFolder;
 use super::observer::{Observer, RunInfo, Validation};
 use super::record::Record;
@@ -221,6 +221,9 @@ impl Run<'_> {
         if progress.last.step.is_multiple_of(64) && progress.last_table.elapsed() > Duration::from_secs(1) {
             progress.last_table = Instant::now();
             let rows = layer_rows(trainer, &progress.last, &trainer.verdicts());
+            if let Some(scale) = trainer.noise().settled_scale() {
+                progress.observer.noise(scale, trainer.batch_rows());
+            }
             progress.observer.layers(&rows);
         }
         Ok(())
@@ -229,7 +232,7 @@ impl Run<'_> {
     /// Judges the model on the validation part.
     fn validate(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<()> {
         let Some(data) = &self.parts.validation else { return Ok(()) };
-        let evaluation = evaluate_part(trainer, data, self.config)?;
+        let evaluation = validate(trainer, data, self.config)?;
         let better = progress.state.best.as_ref().is_none_or(|best| evaluation.loss < best.loss);
         let (step, epoch) = (trainer.next_step(), progress.last.epoch);
         progress.observer.validation(&Validation {
@@ -239,7 +242,6 @@ impl Run<'_> {
             accuracy: evaluation.accuracy(),
             best: better,
         });
-        trainer.note_validation(evaluation.loss);
         progress.state.without_better = if better { 0 } else { progress.state.without_better + 1 };
         if better {
             let params = if self.config.validate.keep_best { Some(trainer.params()?.into()) } else { None };

@@ -6,7 +6,7 @@ use super::drive::{Progress, Run, Stop};
 use super::evaluate::{Evaluation, evaluate_part};
 use super::observer::LayerRow;
 use super::record::RecordReport;
-use super::summary::{BestSummary, PartSummary, Summary};
+use super::summary::{BestSummary, NoiseSummary, PartSummary, Summary};
 use super::tensors::named;
 use super::train::RunEnd;
 use super::trainer::{Step, Trainer};
@@ -80,6 +80,7 @@ impl Run<'_> {
             examples_per_second: (seconds > 0.0).then(|| last.examples as f64 / seconds),
             seconds: state.seconds,
             verdicts: verdicts.iter().map(|verdict| serde_json::to_value(verdict).unwrap_or_default()).collect(),
+            noise: NoiseSummary::of(trainer.noise(), trainer.batch_rows()),
             device: self.info.device.name.clone(),
             seed: self.config.train.seed,
             stopped_by: stop.word().into(),

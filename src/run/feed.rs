@@ -25,33 +25,39 @@ pub(super) enum Feed {
     },
     /// Streamed micro by micro, whatever batches they are to form: the loader works ahead of that decision.
     Grouped {
-        loader: Loader,
+        loader: Box<Loader>,
         schedule: Schedule,
         micro: MicroBatch,
     },
 }
 
 impl Feed {
-    /// The micro-batches from where the schedule stands; `varies` if batches may change their size.
-    pub fn new(
+    /// The micro-batches from there on, or from the beginning, and where that is; `varies` if batches may change their size.
+    pub fn open(
         source: &Arc<dyn RowSource>,
-        schedule: Schedule,
+        batching: Batching,
         weights: Option<&[f64]>,
         resident: bool,
         varies: bool,
-    ) -> Result<Self> {
-        Ok(match (resident, varies) {
+        from: Option<Cursor>,
+    ) -> Result<(Self, Cursor)> {
+        let mut schedule = if varies { Schedule::varying } else { Schedule::new }(batching, weights)?;
+        if let Some(from) = from {
+            schedule.seek(from).map_err(|error| error.within("checkpoint"))?;
+        }
+        let at = schedule.cursor();
+        let feed = match (resident, varies) {
             (true, _) => Self::Resident { staged: Staged::new(source.as_ref(), &schedule), schedule },
             (false, false) => Self::Streamed { loader: Loader::new(source.clone(), schedule, RING)? },
             (false, true) => {
-                let Batching { micro, .. } = *schedule.batching();
-                let mut ahead = Schedule::new(Batching { batch: micro, ..*schedule.batching() }, weights)?;
-                let Cursor { epoch, start, .. } = schedule.cursor();
-                ahead.seek(Cursor { step: 0, epoch, batch: start / micro, start, rows: micro })?;
-                let loader = Loader::new(source.clone(), ahead, RING)?;
+                let rows = batching.micro;
+                let mut ahead = Schedule::new(Batching { batch: rows, ..batching }, weights)?;
+                ahead.seek(Cursor { batch: at.start / rows, rows, ..at })?;
+                let loader = Box::new(Loader::new(source.clone(), ahead, RING)?);
                 Self::Grouped { loader, micro: schedule.micro_batch(), schedule }
             }
-        })
+        };
+        Ok((feed, at))
     }
 
     /// From the next logical batch on, batches have `rows` examples.
@@ -86,7 +92,8 @@ impl Feed {
     pub fn waits(&self) -> u64 {
         match self {
             Self::Resident { .. } => 0,
-            Self::Streamed { loader } | Self::Grouped { loader, .. } => loader.waits(),
+            Self::Streamed { loader } => loader.waits(),
+            Self::Grouped { loader, .. } => loader.waits(),
         }
     }
 }

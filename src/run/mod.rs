@@ -82,7 +82,7 @@ pub use blueprint::{Blueprint, Request, TappedLayer, names};
 pub use check::{BOUND, Check, Checked, check};
 pub use device::{Device, open_device};
 pub use engine::{Batch, Engine};
-pub use evaluate::{Evaluation, Score, evaluate_part};
+pub use evaluate::{Evaluation, Score, evaluate_part, validate};
 pub use evaluator::Outputs;
 pub use inspect::{
     Answer, ClassConflict, Conflicts, EARLY_STOPPING_EPSILON, InputGradients, Inspection, Inspector, LayerCosines,

@@ -17,6 +17,9 @@ pub trait Observer: Send {
     fn validation(&mut self, validation: &Validation);
     /// The layers so far, about once a second.
     fn layers(&mut self, rows: &[LayerRow]);
+    /// The noise scale so far, in examples, and the examples of a batch, about once a second; infinite where noise hides the
+    /// gradient.
+    fn noise(&mut self, _scale: f64, _batch: usize) {}
     /// Whether it wants to look at the trainer after so many steps. It is asked after each step, and is on the hot path.
     fn wants_look(&self, _steps: u64) -> bool {
         false

@@ -1,5 +1,6 @@
 //! The trainer: joins data, plans, executor, probe and verdict, one step at a time.
 
+mod advance;
 mod state;
 
 pub use state::TrainerState;
@@ -15,12 +16,11 @@ use super::schema::Schema;
 use super::tensors::HostTensor;
 use crate::base::{Error, Result, Threads};
 use crate::config::{Config, Layer};
-use crate::data::{Batching, Cursor, RowSource, Schedule, Splits};
+use crate::data::{Batching, Cursor, RowSource, Splits};
 use crate::exec::Executor;
-use crate::graph::StepScalars;
 use crate::nn::{Description, Model};
 use crate::ops::optimize::Rule;
-use crate::optim;
+use crate::optim::{self, Plateau};
 use crate::probe::{Measured, NoiseReader, NonFinite, Reader, Taken, Values};
 use crate::verdict::{Evidence, Facts, History, LayerVerdict, Verdict, by_layer, judge};
 use std::collections::VecDeque;
@@ -58,6 +58,7 @@ pub struct Trainer {
     adaptive: Option<Adaptive>,
     source: Arc<dyn RowSource>,
     schedule: optim::Schedule,
+    plateau: Option<Plateau>,
     lr: f64,
     rule: Rule,
     states: Vec<optim::State>,
@@ -146,29 +147,21 @@ impl Trainer {
         engine.set_params(&params)?;
         let [silenced, _] = verdict_ids(&config.verdicts)?;
         let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
-        let weights = class_weights(config, &train)?;
-        let make = if adaptive.is_some() { Schedule::varying } else { Schedule::new };
-        let mut schedule = make(batching, weights.as_deref())?;
-        if let Some(cursor) = cursor {
-            schedule.seek(cursor).map_err(|error| error.within("checkpoint"))?;
-        }
-        let cursor = schedule.cursor();
-        let lr_schedule = rate_schedule(config, &batching, adaptive.as_ref())?;
         let reader = reader(&blueprint, info.precision == "f32", population);
         if adaptive.is_some() && reader.noise().last().is_empty() {
-            let message = "\"adaptive\" follows the noise of the gradient, which is not measured";
-            return Err(Error::input("train.batch", message)
-                .help("set record.statistics and probes.noise to true; it is measured in dense layers"));
+            return Err(Adaptive::blind());
         }
+        let weights = class_weights(config, &train)?;
         let source: Arc<dyn RowSource> = train;
-        let feed = Feed::new(&source, schedule, weights.as_deref(), resident, adaptive.is_some())?;
+        let (feed, cursor) = Feed::open(&source, batching, weights.as_deref(), resident, adaptive.is_some(), cursor)?;
         Ok(Self {
             engine,
             feed,
+            schedule: rate_schedule(config, &batching, adaptive.as_ref())?,
             batching,
             adaptive,
             source,
-            schedule: lr_schedule,
+            plateau: Plateau::of(&config.train.schedule),
             lr: config.train.optimizer.lr(),
             rule,
             states: optim::states(&config.train.optimizer),
@@ -195,81 +188,6 @@ impl Trainer {
         }
     }
 
-    /// Submits the next step: forward and backward of each micro-batch, then the update. Does not wait for the device.
-    ///
-    /// # Errors
-    /// If the device or the loader fails, or there is no room ([`Trainer::has_room`]): collect some steps first.
-    pub fn submit(&mut self) -> Result<()> {
-        self.adapt()?;
-        let step = self.cursor.step;
-        let lr = self.lr * self.rate_factor();
-        let t = u32::try_from(step + 1).map_err(|_| Error::failure("trainer", "more than 2³² steps"))?;
-        let [bias_correction1, bias_correction2] = self.rule.bias_corrections(t);
-        let scalars = StepScalars { step: t - 1, t, lr, bias_correction1, bias_correction2, ..StepScalars::default() };
-        let mut taken = Taken { lr, ..Taken::default() };
-        loop {
-            let batch = self.feed.next(self.source.as_ref())?;
-            let micro = batch.micro;
-            let scalars = StepScalars {
-                micro: micro.micro as u32,
-                first_row: micro.first_row as u32,
-                rows: micro.rows as u32,
-                ..scalars
-            };
-            taken.signal_rows += micro.weights.iter().filter(|&&w| w != 0.0).count();
-            taken.weight += micro.weights.iter().sum::<f64>();
-            self.engine.submit(&batch, scalars)?;
-            if micro.last {
-                taken.rows = micro.batch_rows;
-                (self.cursor, self.examples) = (micro.next, self.examples + taken.rows as u64);
-                break;
-            }
-        }
-        self.in_flight.push_back(Meta { step, epoch: self.epochs(), examples: self.examples, taken });
-        Ok(())
-    }
-
-    /// What the base rate of the next step is multiplied by.
-    fn rate_factor(&self) -> f64 {
-        let Cursor { step, epoch, start, rows, .. } = self.cursor;
-        match &self.adaptive {
-            Some(adaptive) => {
-                let examples = u64::from(epoch) * adaptive.epoch_rows() as u64 + start as u64;
-                self.schedule.factor_at(step, examples) * adaptive.lr_factor(rows)
-            }
-            None => self.schedule.factor(step),
-        }
-    }
-
-    /// Sets the size of the batches to come, where that is due.
-    fn adapt(&mut self) -> Result<()> {
-        let Some(adaptive) = self.adaptive.as_ref().filter(|adaptive| adaptive.is_due(self.cursor.step)) else {
-            return Ok(());
-        };
-        if !self.in_flight.is_empty() {
-            return Err(Error::failure(
-                "trainer",
-                "the size of the batch follows from steps that are yet to be collected",
-            ));
-        }
-        let rows = adaptive.next(self.cursor.rows, self.reader.noise());
-        if rows != self.cursor.rows {
-            self.cursor.rows = rows;
-            self.feed.set_batch(rows);
-        }
-        Ok(())
-    }
-
-    /// Passes over the training part so far.
-    fn epochs(&self) -> f64 {
-        let Cursor { epoch, batch, start, .. } = self.cursor;
-        let part = match &self.adaptive {
-            Some(adaptive) => start as f64 / adaptive.epoch_rows() as f64,
-            None => batch as f64 / self.batching.batches_per_epoch() as f64,
-        };
-        f64::from(epoch) + part
-    }
-
     /// Collects the oldest step whose readings are there, or, with `wait`, the oldest in flight. Readings come in the order
     /// of the steps.
     ///
@@ -285,6 +203,9 @@ impl Trainer {
         self.step.examples = meta.examples;
         self.step.non_finite = self.reader.non_finite(&self.table);
         self.history.push(&self.places.measured(&self.step.values));
+        if let Some(plateau) = &mut self.plateau {
+            plateau.push_step(self.step.values.loss());
+        }
         if let Some(what) = self.step.non_finite {
             self.history.push_non_finite(meta.step + 1, origin(what, &self.blueprint.tensor_layers));
         }
@@ -305,16 +226,6 @@ impl Trainer {
             Some(_) => Ok(&self.step),
             None => Err(Error::failure("trainer", "the device gave no reading")),
         }
-    }
-
-    /// Whether another step can be submitted before one is collected. There is none before a step whose batch follows from
-    /// all steps before it.
-    pub fn has_room(&self) -> bool {
-        let most = match &self.adaptive {
-            Some(adaptive) if adaptive.is_due(self.cursor.step) => 1,
-            _ => self.engine.executor().in_flight_max(),
-        };
-        self.in_flight.len() < most
     }
 
     /// Steps submitted and not collected.
@@ -418,9 +329,12 @@ impl Trainer {
         by_layer(&self.evidence(), verdicts)
     }
 
-    /// Lets verdicts know the loss of a validation.
-    pub fn note_validation(&mut self, loss: f64) {
-        self.history.push_validation(loss);
+    /// Lets verdicts and schedule know the losses of the examples of a validation.
+    pub fn note_validation(&mut self, losses: &[f64]) {
+        self.history.push_validation(losses.iter().sum::<f64>() / losses.len().max(1) as f64);
+        if let Some(plateau) = &mut self.plateau {
+            plateau.push_validation(losses);
+        }
     }
 
     /// The parameters.

@@ -5,6 +5,7 @@ mod attempt;
 pub mod compare;
 mod diagnose;
 mod noise;
+pub mod range;
 mod trial;
 
 pub use advice::{Advice, LrRule, advice};

@@ -3,7 +3,7 @@
 use crate::base::Result;
 use crate::config::Config;
 use crate::data::Dataset;
-use crate::run::{Score, Setup, Trainer, evaluate_part, load, open_device};
+use crate::run::{Score, Setup, Trainer, evaluate_part, load, open_device, validate};
 use crate::verdict::{Evidence, Verdict};
 use serde::Serialize;
 
@@ -69,8 +69,7 @@ fn run(trainer: &mut Trainer, config: &Config, steps: u64, validation: Option<&D
             return Ok(false);
         }
         if let Some(data) = validation.filter(|_| step % every == 0) {
-            let loss = evaluate_part(trainer, data, config)?.loss;
-            trainer.note_validation(loss);
+            validate(trainer, data, config)?;
         }
     }
     Ok(true)

@@ -10,6 +10,7 @@ pub mod number;
 pub mod picture;
 pub mod plot;
 pub mod progress;
+pub mod range;
 pub mod result;
 pub mod style;
 pub mod table;

@@ -2,6 +2,7 @@
 //! the clock, so that the outputs of two runs can be compared line by line.
 
 use super::number::{percent, significant};
+use crate::probe::{Against, SCALE_MAX, STEPS_SETTLED};
 use crate::run::{RunInfo, Step, Validation};
 
 /// Lines at most, beside the one for the first step and the one for the last.
@@ -17,7 +18,7 @@ const WORDS: [&str; 3] = ["grad norm ", "validation loss ", "accuracy "];
 const SHORT_WORDS: [&str; 3] = ["norm ", "val ", ""];
 
 /// The columns that a line takes with all words and steps of six digits.
-const WIDTH: usize = 106;
+const WIDTH: usize = 127;
 
 /// Steps on their way to lines.
 #[derive(Debug, Default)]
@@ -93,8 +94,22 @@ impl Progress {
         let loss = significant(self.loss_sum / self.loss_count as f64);
         let norm = significant(step.values.scalar("grad_norm"));
         let word = self.words[0];
-        format!("  step {done:>digits$}  epoch {:<7} loss {loss:<8}  {word}{norm:<8}", epoch(step.epoch))
+        let noise = if self.words == WORDS { noise(done, step) } else { String::new() };
+        format!("  step {done:>digits$}  epoch {:<7} loss {loss:<8}  {word}{norm:<8}{noise}", epoch(step.epoch))
     }
+}
+
+/// The noise scale, and the batch against it; room for it where it is not known yet, nothing where it is not measured.
+fn noise(done: u64, step: &Step) -> String {
+    let Some(&scale) = step.values.get("noise_scale").first() else { return String::new() };
+    let text = if done >= STEPS_SETTLED { noise_text(scale, step.values.scalar("batch")) } else { String::new() };
+    format!("  {text:<19}")
+}
+
+/// `noise 123 above`: the noise scale, and whether the batch is below it, about it or above it.
+pub(super) fn noise_text(scale: f64, batch: f64) -> String {
+    let shown = if scale < SCALE_MAX { significant(scale) } else { "∞".into() };
+    format!("noise {shown} {}", Against::of(batch, scale, scale).word())
 }
 
 /// Epochs with as many decimals as fit into a column: `0.0222`, `2.00`, `12.5`, `1000`.
@@ -168,6 +183,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn noise_is_shown_with_the_batch_against_it() {
+        assert_eq!(noise_text(123.4, 32.0), "noise 123 below");
+        assert_eq!(
+            (noise_text(40.0, 32.0), noise_text(3.0, 32.0)),
+            ("noise 40.0 about".into(), "noise 3.00 above".into())
+        );
+        assert_eq!(noise_text(SCALE_MAX, 32.0), "noise ∞ below");
+        let values = Values::new(Sizes { layers: 1, dense: 1, tensors: 1 });
+        let mut progress = Progress::new(&info(200, 100), usize::MAX);
+        let mut lines = Vec::new();
+        for step in 0..200 {
+            lines.extend(progress.step(&Step { step, values: values.clone(), ..Step::default() }));
+        }
+        lines.extend(progress.finish());
+        assert!(!lines[1].contains("noise") && lines.last().unwrap().contains("  noise 0 about"), "{lines:?}");
+    }
+
+    #[test]
     fn a_run_whose_batches_grow_has_lines_by_epochs() {
         let mut progress = Progress::new(&RunInfo { batch_bounds: Some([32, 64]), ..info(410, 41) }, usize::MAX);
         let mut shown = Vec::new();
@@ -185,7 +218,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_narrow_terminal_has_shorter_lines() {
-        for (columns, fits) in [(80, 80), (105, 80), (106, 106)] {
+        for (columns, fits) in [(80, 80), (126, 80), (127, 127)] {
             let longest = lines_in(100_000, 1000, columns).iter().map(|line| line.chars().count()).max();
             assert!(longest.unwrap() <= fits, "{longest:?} columns of {columns}");
         }

@@ -10,7 +10,7 @@ use crate::run::flight::FLIGHT_FILE;
 use crate::run::folder::ENVIRONMENT_FILE;
 use crate::run::record::STEPS_FILE;
 use crate::run::schema::SCHEMA_FILE;
-use crate::run::summary::{PartSummary, SUMMARY_FILE, Summary};
+use crate::run::summary::{NoiseSummary, PartSummary, SUMMARY_FILE, Summary};
 use crate::verdict::RULES;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -119,7 +119,23 @@ fn facts(summary: &Summary, style: Style) -> String {
         let (step, epoch) = (count(best.step), significant(best.epoch));
         row("best", format!("{} {value} after step {step}, epoch {epoch}", best.metric));
     }
+    if let Some(noise) = &summary.noise {
+        row("noise", noise_of(noise));
+    }
     table.render(style)
+}
+
+/// `noise scale 123 (95 % 90 to 160) in the last 500 steps: the batch of 32 is below it, those of 90 to 160 are worth their steps`.
+fn noise_of(noise: &NoiseSummary) -> String {
+    let whole = |x: Option<f64>| x.map_or("∞".to_owned(), |x| count(x.round() as u64));
+    let [low, high] = noise.batches.map(whole);
+    let (scale, batch) = (whole(noise.scale), count(noise.batch as u64));
+    let of = format!("scale {scale} (95 % {low} to {high}) in the last {}", counted(noise.steps, "step"));
+    let place = match noise.batch_is.as_str() {
+        "about" => "is of its size".to_owned(),
+        word => format!("is {word} it"),
+    };
+    format!("{of}: the batch of {batch} {place}; {low} to {high} are worth their steps and examples")
 }
 
 /// Why a run ended, in a sentence; a word that has none stands for itself.
@@ -182,6 +198,14 @@ mod tests {
                 epoch: 26.667,
                 kept: true,
             }),
+            noise: Some(NoiseSummary {
+                steps: 675,
+                scale: Some(123.4),
+                batches: [Some(90.2), None],
+                batch: 32,
+                batch_is: "below".into(),
+                ..NoiseSummary::default()
+            }),
             ..Summary::default()
         };
         let rows = vec![layers::tests::row("0", "vanishing", 1e-6), layers::tests::row("2", "healthy", 1.0)];
@@ -192,6 +216,9 @@ mod tests {
         assert!(text.contains("              loss  accuracy     top 5\n  training  0.0500\n"), "{text}");
         assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
         assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");
+        let noise =
+            "  noise  scale 123 (95 % 90 to ∞) in the last 675 steps: the batch of 32 is below it; 90 to ∞ are worth";
+        assert!(text.contains(noise), "{text}");
         assert!(text.contains("layers in the last step, 1,350\n"), "{text}");
         assert!(text.contains("scores of the best weights (step 1,200); training: mean of the last epoch\n"), "{text}");
         let files = "  steps.jsonl   2.00 KiB  gradient statistics of every step\n  summary.json       2 B  \

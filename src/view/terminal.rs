@@ -1,7 +1,7 @@
 //! A run on a terminal or in a log: header, progress, and what came of it.
 
 use super::number::{bytes, count, counted, significant};
-use super::progress::Progress;
+use super::progress::{Progress, noise_text};
 use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
 use super::{layers, result};
@@ -20,6 +20,8 @@ pub struct Terminal {
     counts_examples: bool,
     bar: Option<ProgressBar>,
     progress: Progress,
+    /// The noise, and the batch against it.
+    noise: String,
 }
 
 impl Terminal {
@@ -27,7 +29,16 @@ impl Terminal {
     /// error: both must be terminals then. `is_quiet` leaves out everything but the result.
     pub fn new(out: Box<dyn Write + Send>, style: Style, is_live: bool, is_quiet: bool) -> Self {
         let is_live = is_live && !is_quiet;
-        Self { out, style, is_quiet, is_live, counts_examples: false, bar: None, progress: Progress::default() }
+        Self {
+            out,
+            style,
+            is_quiet,
+            is_live,
+            counts_examples: false,
+            bar: None,
+            progress: Progress::default(),
+            noise: String::new(),
+        }
     }
 
     /// Shows what came of the run.
@@ -112,9 +123,14 @@ impl Observer for Terminal {
         self.progress.validation(validation);
     }
 
+    fn noise(&mut self, scale: f64, batch: usize) {
+        self.noise = noise_text(scale, batch as f64);
+    }
+
     fn layers(&mut self, rows: &[LayerRow]) {
         if let Some(bar) = &self.bar {
             let loss = self.progress.loss().map_or(String::new(), |loss| format!("loss {}", significant(loss)));
+            let loss = if self.noise.is_empty() { loss } else { format!("{loss}  {}", self.noise) };
             bar.set_message(format!("{loss}\n{}", layers::table(rows, self.style).trim_end()));
         }
     }

@@ -157,7 +157,8 @@ fn the_norm_test_only_grows_and_other_bounds_hold() {
     assert_eq!(largest, 100.0);
     // A largest batch beyond all examples is all of them, and an epoch is a step in the end.
     let all = run_of(&[
-        "train.adaptive.threshold=0.02",
+        "train.adaptive.threshold=0.0001",
+        "train.adaptive.every=1",
         "train.adaptive.max=100000",
         "train.adaptive.min=30",
         "train.epochs=60",

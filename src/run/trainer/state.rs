@@ -6,6 +6,7 @@ use super::super::weights::Tensors;
 use super::Trainer;
 use crate::base::{Error, Result};
 use crate::data::Cursor;
+use crate::optim::Plateau;
 use crate::verdict::History;
 use std::collections::BTreeMap;
 
@@ -25,6 +26,8 @@ pub struct TrainerState {
     pub history: Vec<f64>,
     /// The noise of the gradient, smoothed, as [`crate::probe::NoiseReader::to_numbers`] gives it.
     pub noise: Vec<f64>,
+    /// What a plateau rule remembers, as [`crate::optim::Plateau::to_numbers`] gives it; nothing where there is none.
+    pub plateau: Vec<f64>,
 }
 
 impl Trainer {
@@ -50,6 +53,7 @@ impl Trainer {
             control: self.engine.control()?,
             history: self.history.to_numbers(),
             noise: self.reader.noise().to_numbers(),
+            plateau: self.plateau.as_ref().map_or(Vec::new(), Plateau::to_numbers),
         })
     }
 
@@ -70,6 +74,9 @@ impl Trainer {
         self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
         if !self.reader.noise_mut().restore(&state.noise) {
             return Err(Error::input("noise", format!("{} numbers", state.noise.len())));
+        }
+        if self.plateau.as_mut().is_some_and(|plateau| !plateau.restore(&state.plateau)) {
+            return Err(Error::input("plateau", format!("{} numbers", state.plateau.len())));
         }
         self.examples = state.examples;
         Ok(())
