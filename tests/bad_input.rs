@@ -62,7 +62,7 @@ fn numbers_that_are_out_of_range_are_refused() {
             "train.adaptive.threshold: 1 is out of range: expected number in (0, 1)",
         ),
         ("--set train.adaptive.every=0", "train.adaptive.every: 0 is out of range"),
-        ("--set train.adaptive.lr=linear", "train.adaptive.lr: expected \"keep\" | \"scale\""),
+        ("--set train.adaptive.rate=linear", "train.adaptive.rate: expected \"keep\" | \"scale\""),
         (
             "--set train.batch=adaptive --set probes.noise=false",
             "follows the noise of the gradient, which is not measured",

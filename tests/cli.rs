@@ -88,7 +88,7 @@ fn noise_is_shown_while_training_and_kept_in_the_summary() {
     for line in &lines[lines.len() / 2..] {
         let words: Vec<&str> =
             line.split("noise ").nth(1).unwrap_or_else(|| panic!("{line}")).split_whitespace().collect();
-        assert!(["below", "about", "above"].contains(&words[1]), "{line}");
+        assert!(words[1] == "batch" && ["below", "about", "above"].contains(&words[2]), "{line}");
     }
     let summary: serde_json::Value =
         serde_json::from_slice(&fs::read(place.path().join("out/summary.json")).unwrap()).unwrap();

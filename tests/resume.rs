@@ -60,7 +60,7 @@ fn a_killed_run_becomes_the_whole_run() {
         (
             "adaptive batches, by examples",
             "train.batch=adaptive train.micro_batch=12 train.optimizer=sgd train.lr=0.1 train.adaptive.every=20 \
-             train.schedule=cosine train.adaptive.lr=scale",
+             train.schedule=cosine train.adaptive.rate=scale",
         ),
         (
             "adaptive batches, streamed",

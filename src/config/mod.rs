@@ -27,7 +27,7 @@ pub use optimizer::Optimizer;
 pub use output::{CheckpointEvery, Device, Probes, Record, RecordEvery, Validate, ValidateEvery, Verdicts};
 pub use setting::Range;
 pub use train::{
-    Adaptive, AdaptiveLr, Batch, Criterion, Loss, LossKind, Piece, PlateauOf, Precision, Reduction, Schedule, Train,
+    Adaptive, AdaptiveRate, Batch, Criterion, Loss, LossKind, Piece, PlateauOf, Precision, Reduction, Schedule, Train,
 };
 pub use units::{Bytes, Span};
 

@@ -112,7 +112,7 @@ section! {
         /// Every so many steps the size is set, once the noise of 100 steps is known.
         every: u64 = default(32).within(Range::AT_LEAST_1);
         /// What becomes of the learning rate as the batch grows.
-        lr: AdaptiveLr = default(AdaptiveLr::Keep);
+        rate: AdaptiveRate = default(AdaptiveRate::Keep);
     }
 }
 
@@ -134,7 +134,7 @@ kinds! {
 
 choice! {
     /// What becomes of the learning rate as the batch grows.
-    pub enum AdaptiveLr {
+    pub enum AdaptiveRate {
         /// Nothing: a larger batch takes noise away, as a smaller rate would (Smith et al. 2018).
         Keep = "keep",
         /// It grows with the batch over the smallest one: in proportion for `sgd`, `momentum` and `nesterov` (Goyal et al. 2017),

@@ -5,7 +5,7 @@
 //! neither depends on the batch.
 
 use crate::base::{Error, Result};
-use crate::config::{self, AdaptiveLr, Config, Criterion, Optimizer};
+use crate::config::{self, AdaptiveRate, Config, Criterion, Optimizer};
 use crate::data::Batching;
 use crate::probe::{Noise, NoiseReader};
 
@@ -51,10 +51,12 @@ impl Adaptive {
             );
             return Err(Error::input("train.adaptive.max", message).help("raise it, or lower train.micro_batch"));
         }
-        let lr_power = match (settings.lr, &config.train.optimizer) {
-            (AdaptiveLr::Keep, _) => 0.0,
-            (AdaptiveLr::Scale, Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. }) => 1.0,
-            (AdaptiveLr::Scale, _) => 0.5,
+        let lr_power = match (settings.rate, &config.train.optimizer) {
+            (AdaptiveRate::Keep, _) => 0.0,
+            (AdaptiveRate::Scale, Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. }) => {
+                1.0
+            }
+            (AdaptiveRate::Scale, _) => 0.5,
         };
         let criterion = settings.criterion.clone();
         Ok(Some(Self { criterion, micro, min, max, every: settings.every, lr_power, population, epoch_rows }))
@@ -194,9 +196,9 @@ mod tests {
     fn rates_are_kept_or_follow_the_rule_of_the_optimizer() {
         for (changes, factor) in [
             (&["train.optimizer=sgd"][..], 1.0),
-            (&["train.optimizer=sgd", "train.adaptive.lr=scale"], 4.0),
-            (&["train.optimizer=nesterov", "train.adaptive.lr=scale"], 4.0),
-            (&["train.optimizer=adamw", "train.adaptive.lr=scale"], 2.0),
+            (&["train.optimizer=sgd", "train.adaptive.rate=scale"], 4.0),
+            (&["train.optimizer=nesterov", "train.adaptive.rate=scale"], 4.0),
+            (&["train.optimizer=adamw", "train.adaptive.rate=scale"], 2.0),
         ] {
             let adaptive = adaptive(changes);
             assert_eq!((adaptive.lr_factor(16), adaptive.lr_factor(64)), (1.0, factor), "{changes:?}");

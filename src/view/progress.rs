@@ -18,7 +18,7 @@ const WORDS: [&str; 3] = ["grad norm ", "validation loss ", "accuracy "];
 const SHORT_WORDS: [&str; 3] = ["norm ", "val ", ""];
 
 /// The columns that a line takes with all words and steps of six digits.
-const WIDTH: usize = 127;
+const WIDTH: usize = 132;
 
 /// Steps on their way to lines.
 #[derive(Debug, Default)]
@@ -103,13 +103,13 @@ impl Progress {
 fn noise(done: u64, step: &Step) -> String {
     let Some(&scale) = step.values.get("noise_scale").first() else { return String::new() };
     let text = if done >= STEPS_SETTLED { noise_text(scale, step.values.scalar("batch")) } else { String::new() };
-    format!("  {text:<19}")
+    format!("  {text:<24}")
 }
 
-/// `noise 123 above`: the noise scale, and whether the batch is below it, about it or above it.
+/// `noise 123, batch above`: the noise scale, and whether the batch is below it, about it or above it.
 pub(super) fn noise_text(scale: f64, batch: f64) -> String {
     let shown = if scale < SCALE_MAX { significant(scale) } else { "∞".into() };
-    format!("noise {shown} {}", Against::of(batch, scale, scale).word())
+    format!("noise {shown}, batch {}", Against::of(batch, scale, scale).word())
 }
 
 /// Epochs with as many decimals as fit into a column: `0.0222`, `2.00`, `12.5`, `1000`.
@@ -184,12 +184,12 @@ pub(super) mod tests {
 
     #[test]
     fn noise_is_shown_with_the_batch_against_it() {
-        assert_eq!(noise_text(123.4, 32.0), "noise 123 below");
+        assert_eq!(noise_text(123.4, 32.0), "noise 123, batch below");
         assert_eq!(
             (noise_text(40.0, 32.0), noise_text(3.0, 32.0)),
-            ("noise 40.0 about".into(), "noise 3.00 above".into())
+            ("noise 40.0, batch about".into(), "noise 3.00, batch above".into())
         );
-        assert_eq!(noise_text(SCALE_MAX, 32.0), "noise ∞ below");
+        assert_eq!(noise_text(SCALE_MAX, 32.0), "noise ∞, batch below");
         let values = Values::new(Sizes { layers: 1, dense: 1, tensors: 1 });
         let mut progress = Progress::new(&info(200, 100), usize::MAX);
         let mut lines = Vec::new();
@@ -197,7 +197,7 @@ pub(super) mod tests {
             lines.extend(progress.step(&Step { step, values: values.clone(), ..Step::default() }));
         }
         lines.extend(progress.finish());
-        assert!(!lines[1].contains("noise") && lines.last().unwrap().contains("  noise 0 about"), "{lines:?}");
+        assert!(!lines[1].contains("noise") && lines.last().unwrap().contains("  noise 0, batch about"), "{lines:?}");
     }
 
     #[test]
@@ -218,7 +218,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_narrow_terminal_has_shorter_lines() {
-        for (columns, fits) in [(80, 80), (126, 80), (127, 127)] {
+        for (columns, fits) in [(80, 80), (131, 80), (132, 132)] {
             let longest = lines_in(100_000, 1000, columns).iter().map(|line| line.chars().count()).max();
             assert!(longest.unwrap() <= fits, "{longest:?} columns of {columns}");
         }

@@ -47,6 +47,7 @@ fn advice(study: &RangeStudy) -> String {
     let [before, after] = fall.losses.map(significant);
     let (rate, error) = (significant(fall.rate), significant(fall.error));
     let _ = writeln!(text, "  Steepest fall:        {rate}, from {before} to {after} (standard error {error})");
+    let _ = writeln!(text, "  Lowest loss:          {}", study.lowest.map_or("none".into(), significant));
     let held = counted(study.trials.iter().map(|trial| trial.losses.len() as u64).sum(), "run");
     let _ = match study.stable {
         Some(stable) => {
@@ -59,7 +60,7 @@ fn advice(study: &RangeStudy) -> String {
     };
     let _ = writeln!(
         text,
-        "  A constant rate is best sought between the two; a schedule that rises and falls has the second as its bound (Smith 2017)."
+        "  A constant rate is best sought from the first of them on; a schedule that rises and falls goes up to the second (Smith 2017)."
     );
     text
 }
@@ -157,6 +158,7 @@ mod tests {
             start: 2.0,
             start_error: 0.1,
             steepest: Some(Fall { rate: 0.01, losses: [2.0, 1.5], error: 0.05 }),
+            lowest: Some(0.03),
             stable: Some(Stable { rate: 0.1, next: Some(1.0) }),
             trials: vec![Trial { rate: 0.1, losses: vec![Some(1.0)], is_stable: true }],
         }
@@ -170,6 +172,7 @@ mod tests {
             "  1.00e-5  2.00           0.100\n",
             "It diverged at 1.00.",
             "Steepest fall:        0.0100, from 2.00 to 1.50 (standard error 0.0500)",
+            "Lowest loss:          0.0300",
             "Largest stable rate:  0.100 when it is held; 1.00 is not (1 run)",
         ] {
             assert!(shown.contains(part), "no `{part}` in\n{shown}");

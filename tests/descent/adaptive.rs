@@ -174,7 +174,7 @@ fn the_norm_test_only_grows_and_other_bounds_hold() {
 
 #[test]
 fn rates_and_schedules_follow_batches_and_examples() {
-    let scaled = run(&["train.adaptive.lr=scale", "train.schedule=cosine"]);
+    let scaled = run(&["train.adaptive.rate=scale", "train.schedule=cosine"]);
     let cosine = |done: f64| (1.0 + (std::f64::consts::PI * done / 12.0).cos()) / 2.0;
     let (rates, batches) = (column(&scaled.steps, "lr"), column(&scaled.steps, "batch"));
     let mut planned = 20.0;

