@@ -31,6 +31,8 @@ pub struct Progress {
     /// Loss of the steps since the last line, and how many they are: a single batch would say little.
     loss_sum: f64,
     loss_count: u64,
+    /// Examples of the last batch that no end of an epoch cut short.
+    batch: f64,
     /// A line whose step may still be validated.
     pending: Option<String>,
     validation: Option<String>,
@@ -55,6 +57,8 @@ impl Progress {
         let done = step.step + 1;
         self.loss_sum += step.values.scalar("loss");
         self.loss_count += 1;
+        let batch = step.values.scalar("batch");
+        self.batch = if step.epoch.fract() == 0.0 { self.batch.max(batch) } else { batch };
         if done == 1 || self.is_due(done, step.epoch) || done == self.steps_total {
             self.pending = Some(self.line(done, step));
             (self.loss_sum, self.loss_count) = (0.0, 0);
@@ -89,21 +93,21 @@ impl Progress {
         (self.loss_count > 0).then(|| self.loss_sum / self.loss_count as f64)
     }
 
+    /// The noise scale, and the batch against it; room for it where it is not known yet, nothing where it is not measured.
+    fn noise(&self, done: u64, step: &Step) -> String {
+        let Some(&scale) = step.values.get("noise_scale").first() else { return String::new() };
+        let text = if done >= STEPS_SETTLED { noise_text(scale, self.batch) } else { String::new() };
+        format!("  {text:<24}")
+    }
+
     fn line(&self, done: u64, step: &Step) -> String {
         let digits = self.steps_total.to_string().len();
         let loss = significant(self.loss_sum / self.loss_count as f64);
         let norm = significant(step.values.scalar("grad_norm"));
         let word = self.words[0];
-        let noise = if self.words == WORDS { noise(done, step) } else { String::new() };
+        let noise = if self.words == WORDS { self.noise(done, step) } else { String::new() };
         format!("  step {done:>digits$}  epoch {:<7} loss {loss:<8}  {word}{norm:<8}{noise}", epoch(step.epoch))
     }
-}
-
-/// The noise scale, and the batch against it; room for it where it is not known yet, nothing where it is not measured.
-fn noise(done: u64, step: &Step) -> String {
-    let Some(&scale) = step.values.get("noise_scale").first() else { return String::new() };
-    let text = if done >= STEPS_SETTLED { noise_text(scale, step.values.scalar("batch")) } else { String::new() };
-    format!("  {text:<24}")
 }
 
 /// `noise 123, batch above`: the noise scale, and whether the batch is below it, about it or above it.
