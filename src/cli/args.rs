@@ -66,6 +66,7 @@ Examples:
   steepest train net.toml --seed 3 --device cpu
   steepest train net.toml --set train.lr=0.01 --set 'model.layers[0].out=256'
   steepest train --epochs 5 --max-time 1m --out runs/short
+  steepest train net.toml --set train.batch=adaptive  # batches grow with the noise of the gradient
   steepest train net.toml --json > summary.json     # progress goes to standard error
   steepest train net.toml --stop-on exploding,nan   # ends early where a verdict says so, with exit code 3
   steepest train --resume runs/20260101-120000-net  # a run that was killed goes on
