@@ -116,3 +116,19 @@ fn noise_is_shown_while_training_and_kept_in_the_summary() {
     assert!(summary.get("noise").is_none(), "{summary}");
     assert!(!text(&without.stderr).contains("noise "), "nothing is said of what is not measured");
 }
+
+/// 48 examples in batches of 40: an epoch ends with 8, and its line is of the batch that was asked for.
+#[test]
+fn noise_is_held_against_a_whole_batch() {
+    let place = Place::with_net(("epochs = 2\nbatch = 10", "epochs = 200\nbatch = 40"));
+    let shown = place.succeeds("train net.toml --out out");
+    let lines: Vec<&str> =
+        shown.lines().filter(|line| line.contains("noise ") && line.starts_with("  step ")).collect();
+    assert!(lines.len() > 10, "{shown}");
+    for line in lines {
+        let (scale, rest) = line.split_once("noise ").unwrap().1.split_once(", batch ").unwrap();
+        let scale: f64 = if scale == "∞" { f64::INFINITY } else { scale.parse().unwrap() };
+        let word = steepest::probe::Against::of(40.0, scale, scale).word();
+        assert!(rest.starts_with(word), "{line}: {word}");
+    }
+}
