@@ -69,7 +69,7 @@ fn a_killed_run_becomes_the_whole_run() {
         ),
         (
             "a plateau of the validation loss, with warm-up",
-            "train.schedule=[{kind=\"warmup\",steps=300},{kind=\"plateau\",factor=0.8,patience=1}]",
+            "train.lr=0.02 train.schedule=[{kind=\"warmup\",steps=30},{kind=\"plateau\",factor=0.9,patience=1}]",
         ),
         (
             "a plateau of the training loss, within stretches",
