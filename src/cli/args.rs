@@ -31,6 +31,9 @@ pub enum Command {
     /// Say what is wrong with a config, why, and what mends it
     #[command(after_help = DIAGNOSE)]
     Diagnose(DiagnoseArgs),
+    /// Score verdicts on a corpus of faults, beside the rules of other tools
+    #[command(after_help = CORPUS)]
+    Corpus(CorpusArgs),
     /// Judge a trained model on a part of the data or a file
     #[command(after_help = EVAL)]
     Eval(EvalArgs),
@@ -87,6 +90,13 @@ Examples:
   steepest diagnose net.toml --steps 1000 --json
 
 A verdict is silenced by its id: --set 'verdicts.silence=[\"plateau\"]'.";
+
+const CORPUS: &str = "\
+Examples:
+  steepest corpus                                   # recall and false alarms on the scored architectures
+  steepest corpus --set tuned --architectures 8     # a few of those that thresholds are chosen on
+  steepest corpus --try --out verdicts.json         # and how many faults the remedies mend
+  steepest corpus --out runs.csv                    # a line for each run";
 
 const EVAL: &str = "\
 Examples:
@@ -284,6 +294,43 @@ pub struct DiagnoseArgs {
     /// Write what was found as JSON to standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// A set of architectures.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub enum SetName {
+    /// Those that thresholds are chosen on
+    Tuned,
+    /// Those that verdicts are scored on
+    Scored,
+}
+
+#[derive(Args, Debug)]
+pub struct CorpusArgs {
+    /// Which architectures
+    #[arg(long, value_enum, default_value_t = SetName::Scored)]
+    pub set: SetName,
+    /// How many of them; 48 if not given
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub architectures: Option<usize>,
+    /// What the draw of architectures and faults follows from; 1 if not given
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Try the remedies of each run with a fault
+    #[arg(long = "try")]
+    pub tries: bool,
+    /// How many runs go on at once; one for each core if not given
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub workers: Option<usize>,
+    /// Write everything to a new file that ends in .json, or a line for each run to one that ends in .csv
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write everything as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 
 mod args;
 mod compare;
+mod corpus;
 mod devices;
 mod diagnose;
 mod evaluate;
@@ -57,6 +58,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Noise(args) => noise::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Corpus(args) => corpus::run(&args),
         Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),
         Command::Keys => print(&config::reference()),
     };

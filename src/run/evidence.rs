@@ -104,7 +104,8 @@ fn layer(model: &Description, info: &LayerInfo, initial: &[HostTensor]) -> Layer
     }
 }
 
-fn activation(layer: &Layer) -> Option<Activation> {
+/// The activation that a layer is; none if it is another kind of layer.
+pub fn activation(layer: &Layer) -> Option<Activation> {
     Some(match layer {
         Layer::Relu => Activation::Relu,
         Layer::LeakyRelu { slope } => Activation::LeakyRelu(*slope),

@@ -82,6 +82,7 @@ pub use device::{Device, open_device};
 pub use engine::{Batch, Engine};
 pub use evaluate::{Evaluation, Score, evaluate_part};
 pub use evaluator::Outputs;
+pub use evidence::activation;
 pub use inspect::{
     Answer, ClassConflict, Conflicts, EARLY_STOPPING_EPSILON, InputGradients, Inspection, Inspector, LayerCosines,
     LayerNoise, LayerSnr, Moments, Noise, NoiseFigures, Part, Partial, Partials, RankedExample, conflicts, inspect,

@@ -2,7 +2,7 @@
 //! remedies tried.
 
 use super::attempt::{Attempt, attempts, changed};
-use super::trial::{Outcome, Trial, trial};
+use super::trial::{Outcome, Trial, Watch, trial, watched};
 use crate::base::Result;
 use crate::config::Config;
 use crate::verdict::{Evidence, Grade, RULES, Readings, Verdict, expected, judge};
@@ -89,14 +89,23 @@ impl Diagnosis {
 /// # Errors
 /// If config, data or device do not fit, or the device fails.
 pub fn diagnose(config: &Config, options: &DiagnoseOptions) -> Result<Diagnosis> {
+    diagnose_watched(config, options, None).map(|(diagnosis, _)| diagnosis)
+}
+
+/// The same, with somebody who looks on at the short run, and with the evidence of that run.
+pub(super) fn diagnose_watched(
+    config: &Config,
+    options: &DiagnoseOptions,
+    watch: Option<&mut Watch<'_>>,
+) -> Result<(Diagnosis, Evidence)> {
     let mut still = config.clone();
     still.set("train.lr=0")?;
     let look = trial(&still, LOOK_STEPS)?;
-    let run = trial(config, options.steps)?;
+    let run = watched(config, options.steps, watch)?;
     let verdicts = verdicts(config, &look, &run);
     let attempts = if options.tries { attempts(config, &verdicts, options.steps) } else { Vec::new() };
     let best = best(&run.outcome, &attempts);
-    Ok(Diagnosis {
+    let diagnosis = Diagnosis {
         name: config.name.clone(),
         layers: layers(&look.evidence),
         loss_start: run.evidence.readings.loss_start,
@@ -104,7 +113,8 @@ pub fn diagnose(config: &Config, options: &DiagnoseOptions) -> Result<Diagnosis>
         verdicts,
         attempts,
         best,
-    })
+    };
+    Ok((diagnosis, run.evidence))
 }
 
 /// The verdicts of the run, and those of the initial signals that it does not speak of or explain. What the initial signals

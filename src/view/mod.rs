@@ -2,6 +2,7 @@
 //! run recorded into text; nothing here computes with it.
 
 pub mod comparison;
+pub mod corpus;
 pub mod diagnosis;
 pub mod evaluation;
 pub mod instruments;
