@@ -146,7 +146,7 @@ fn data_facts(config: &Config, train: &Dataset) -> DataFacts {
     let deviation = |(sum, square): (&f64, &f64)| (square / count - (sum / count).powi(2)).max(0.0).sqrt();
     let mut deviations: Vec<f64> = sums.iter().zip(&squares).map(deviation).filter(|&std| std > 1e-6 * max).collect();
     deviations.sort_by(f64::total_cmp);
-    let median = deviations.get(deviations.len() / 2);
+    let median = deviations.get(deviations.len().saturating_sub(1) / 2);
     let [target_mean, target_std, target_min, target_max] = target_facts(train);
     DataFacts {
         mean: sums.iter().sum::<f64>() / (count * features),

@@ -122,8 +122,14 @@ pub(super) fn diagnose_watched(
 fn verdicts(config: &Config, look: &Trial, run: &Trial) -> Vec<Verdict> {
     let readings = Readings { loss: run.evidence.readings.loss, ..look.evidence.readings.clone() };
     let initial = Evidence { facts: run.evidence.facts.clone(), readings };
+    // What is there before anything is learned is explained neither by the rate nor by what arose later.
+    let is_later = |verdict: &Verdict| {
+        verdict.id.starts_with("lr_") || verdict.since.is_some_and(|since| since > LOOK_STEPS)
+    };
     let explained = |id: &str| {
-        let by = |verdict: &Verdict| RULES.iter().any(|rule| rule.id == verdict.id && rule.silences.contains(&id));
+        let by = |verdict: &Verdict| {
+            RULES.iter().any(|rule| rule.id == verdict.id && rule.silences.contains(&id)) && !is_later(verdict)
+        };
         run.verdicts.iter().any(|verdict| verdict.id == id || by(verdict))
     };
     let mut verdicts = judge(&initial, &config.verdicts.silence);

@@ -41,6 +41,8 @@ const VALIDATIONS: u64 = 10;
 pub(super) struct Look<'a> {
     /// The last step.
     pub step: &'a Step,
+    /// The mean training loss of the steps since the last look.
+    pub loss: f64,
     /// How good the model is on the validation part, where there is one and it was looked at.
     pub evaluation: Option<&'a Evaluation>,
     /// The parameters, after the step.
@@ -76,7 +78,7 @@ pub(super) fn watched(config: &Config, steps: u64, watch: Option<&mut Watch<'_>>
     let mut trainer = Trainer::new(config, setup)?;
     let validation = (part == "validation").then_some(&judged);
     trainer.within(|trainer| {
-        let mut course = Course { config, validation, rows: &rows, best: None, since_best: 0, watch };
+        let mut course = Course { config, validation, rows: &rows, best: None, since_best: 0, losses: (0.0, 0), watch };
         let is_finite = course.run(trainer, steps)?;
         let mut evidence = trainer.evidence();
         if is_finite {
@@ -108,6 +110,8 @@ struct Course<'a, 'w> {
     /// The lowest loss of a validation, and the parameters then where they are needed.
     best: Option<(f64, Vec<HostTensor>)>,
     since_best: u64,
+    /// The sum of the losses since the last look, and their count.
+    losses: (f64, u64),
     watch: Option<&'a mut Watch<'w>>,
 }
 
@@ -118,6 +122,7 @@ impl Course<'_, '_> {
         for step in 1..=steps {
             let measured = trainer.step()?;
             let is_finite = measured.non_finite.is_none();
+            self.losses = (self.losses.0 + measured.values.loss(), self.losses.1 + 1);
             let is_due = step % every == 0 || !is_finite;
             let kept = (self.watch.is_some() && (is_due || step == 1)).then(|| measured.clone());
             let evaluation = match self.validation.filter(|_| is_due && is_finite) {
@@ -151,10 +156,12 @@ impl Course<'_, '_> {
     }
 
     fn look(&mut self, trainer: &mut Trainer, step: &Step, evaluation: Option<&Evaluation>) -> Result<()> {
+        let (sum, count) = std::mem::take(&mut self.losses);
         let Some(watch) = self.watch.as_deref_mut() else { return Ok(()) };
         let params = trainer.params()?;
         let units = unit_shares(&self.config.model.layers, &params, self.rows);
-        watch(&Look { step, evaluation, params: &params, units: &units });
+        let loss = sum / count as f64;
+        watch(&Look { step, loss, evaluation, params: &params, units: &units });
         Ok(())
     }
 }

@@ -123,7 +123,7 @@ pub struct DataFacts {
     pub rms: f64,
     /// The largest magnitude.
     pub max: f64,
-    /// The largest standard deviation of a feature over the smallest that is not 0; 1 if there is none.
+    /// The largest standard deviation of a feature over the median of those that are not 0; 1 if there is none.
     pub spread: f64,
     /// Whether features are standardized already.
     pub is_standardized: bool,

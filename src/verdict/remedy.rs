@@ -87,6 +87,19 @@ fn init_changes(facts: &Facts, init: &str) -> Vec<(String, String)> {
     changes
 }
 
+/// The last layer started at the size of the targets and at their mean: outputs and errors are then as with targets of size
+/// 1, and so is what an adaptive optimizer makes of them.
+pub fn fit_head(facts: &Facts) -> Remedy {
+    let (mean, std) = (facts.data.target_mean, facts.data.target_std);
+    let last = facts.layers.iter().rev().find(|layer| layer.is_linear());
+    let changes = last.into_iter().flat_map(|layer| {
+        let key = |name: &str| format!("model.layers[{}].{name}", layer.position);
+        let gain = if std > 0.0 { std } else { 1.0 };
+        [(key("gain"), format!("{gain:.3e}")), (key("bias_init"), format!("{{ constant = {mean:.6e} }}"))]
+    });
+    Remedy::new("the last layer started at the size and the mean of the targets", changes)
+}
+
 /// Every activation that `from` accepts replaced by ReLU, with the initializer that goes with it.
 pub fn use_relu(facts: &Facts, from: impl Fn(Activation) -> bool) -> Option<Remedy> {
     let places: Vec<usize> = facts

@@ -14,7 +14,7 @@ pub enum Alteration {
     Scale(f64),
     /// This added to all features.
     Shift(f64),
-    /// Every eighth feature, from the first on, times this.
+    /// Every eighth feature, from the second on, times this.
     Spread(f64),
     /// Targets that are values, times this.
     Targets(f64),
@@ -23,13 +23,15 @@ pub enum Alteration {
 }
 
 impl Alteration {
-    fn feature(self, column: usize, x: f64) -> f64 {
-        match self {
+    fn feature(self, column: usize, x: f64) -> f32 {
+        let altered = match self {
             Self::Scale(by) => by * x,
             Self::Shift(by) => x + by,
-            Self::Spread(by) if column.is_multiple_of(8) => by * x,
+            Self::Spread(by) if column % 8 == 1 => by * x,
             Self::Spread(_) | Self::Targets(_) | Self::ShiftTargets(_) => x,
-        }
+        };
+        // What is read has to be finite; it need not stay so.
+        altered.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
     }
 
     fn target(self, t: f64) -> f64 {
@@ -71,7 +73,7 @@ pub(super) fn alter(config: &mut Config, alteration: Alteration, folder: &Path) 
 fn write(data: &Dataset, alteration: Alteration, path: &Path) -> Result<()> {
     let columns = data.features() as u64;
     let rows = data.len() as u64;
-    let x = data.x().indexed_iter().map(|((_, column), &x)| alteration.feature(column, f64::from(x)) as f32);
+    let x = data.x().indexed_iter().map(|((_, column), &x)| alteration.feature(column, f64::from(x)));
     array(path, &[rows, columns], x)?;
     let beside: PathBuf = path.with_file_name(path.file_name().map_or("y.npy".into(), |name| {
         name.to_string_lossy().replace("x.npy", "y.npy")

@@ -16,6 +16,9 @@ pub const STEPS: u64 = 400;
 /// Steps of a run that is to converge.
 pub const LONG_STEPS: u64 = 2_400;
 
+/// Steps of a run that is looked at in the midst of learning.
+pub const SHORT_STEPS: u64 = 120;
+
 /// Healthy variants of an architecture, beside the control itself.
 const VARIANTS: usize = 3;
 
@@ -30,6 +33,8 @@ pub enum Kind {
         /// What is different.
         variant: &'static str,
     },
+    /// The control, in the midst of learning.
+    Short,
     /// The control, for longer.
     Long,
     /// The control with a fault.
@@ -66,6 +71,7 @@ impl Case {
         let what = match &self.kind {
             Kind::Control => "control".to_owned(),
             Kind::Healthy { variant } => (*variant).to_owned(),
+            Kind::Short => "short".to_owned(),
             Kind::Long => "long".to_owned(),
             Kind::Faulty { fault, severity, layer } => {
                 let layer = layer.map_or(String::new(), |layer| format!(" in layer {layer}"));
@@ -105,6 +111,7 @@ pub fn cases(set: Set, count: usize, seed: u64) -> Result<Vec<Case>> {
             altered: None,
         };
         found.push(case(Kind::Control, config.clone(), STEPS));
+        found.push(case(Kind::Short, config.clone(), SHORT_STEPS));
         found.push(case(Kind::Long, config.clone(), LONG_STEPS));
         let mut draw = drawing(&mut stream);
         let mut variants = healthy_variants(&architecture);

@@ -17,8 +17,8 @@ pub enum Fault {
     VanishingGain,
     /// Sigmoids in a deep network.
     VanishingSigmoid,
-    /// The initial weights of one layer are next to nothing.
-    VanishingLayer,
+    /// The initial weights of two neighbouring layers are next to nothing.
+    VanishingLayers,
     /// All initial weights too large: the signal grows along depth.
     ExplodingGain,
     /// Initial weights of a shallow network too large or too small.
@@ -100,7 +100,7 @@ const TARGETS: &[Right] = &[("unscaled_targets", "")];
 pub const FAULTS: [Spec; 25] = [
     spec(Fault::VanishingGain, "vanishing, small gain", VANISHING, &[Kind::Vanishing, Kind::Initialization]),
     spec(Fault::VanishingSigmoid, "vanishing, sigmoids", VANISHING, &[Kind::Vanishing, Kind::Initialization]),
-    spec(Fault::VanishingLayer, "vanishing, one layer", VANISHING, &[Kind::Vanishing, Kind::Initialization]),
+    spec(Fault::VanishingLayers, "vanishing, two layers", VANISHING, &[Kind::Vanishing, Kind::Initialization]),
     spec(
         Fault::ExplodingGain,
         "exploding, large gain",
@@ -121,7 +121,13 @@ pub const FAULTS: [Spec; 25] = [
     ),
     spec(Fault::LrTooLow, "rate too low", &[("lr_too_low", "")], &[Kind::Updates, Kind::Vanishing]),
     spec(Fault::Underflow, "underflow", &[("underflow", "")], &[Kind::Updates, Kind::Vanishing]),
-    spec(Fault::NoisyBatch, "noisy batch", &[("batch_too_small", "")], &[Kind::Oscillation]),
+    // The spread that noise leaves goes with rate / batch, so that either mends it.
+    spec(
+        Fault::NoisyBatch,
+        "noisy batch",
+        &[("batch_too_small", ""), ("lr_too_high", ""), ("non_finite", "learning rate")],
+        &[Kind::Oscillation, Kind::Updates, Kind::Exploding],
+    ),
     spec(Fault::InputScale, "inputs, scale", INPUTS, &[Kind::Inputs]),
     spec(Fault::InputShift, "inputs, offset", INPUTS, &[Kind::Inputs]),
     spec(Fault::InputSpread, "inputs, spread", INPUTS, &[Kind::Inputs]),
@@ -189,9 +195,9 @@ mod tests {
         let right = |fault: Fault, verdict: &Verdict, layer| fault.is_named_by(verdict, layer, &facts());
         let at = |layer| verdict("vanishing", Grade::Fault, Some(layer), "depth");
         let found: Vec<bool> =
-            ["0", "2", "4", "6"].map(|name| right(Fault::VanishingLayer, &at(name), Some(2))).to_vec();
+            ["0", "2", "4", "6"].map(|name| right(Fault::VanishingLayers, &at(name), Some(2))).to_vec();
         assert_eq!(found, [false, true, true, true]);
-        assert!(!right(Fault::VanishingLayer, &verdict("vanishing", Grade::Fault, None, ""), Some(2)));
+        assert!(!right(Fault::VanishingLayers, &verdict("vanishing", Grade::Fault, None, ""), Some(2)));
         assert!(right(Fault::LrTooLow, &verdict("lr_too_low", Grade::Advice, None, ""), None));
         assert!(!right(Fault::LrTooLow, &verdict("lr_too_low", Grade::Information, None, ""), None));
         let rate = |cause| right(Fault::LrTooHigh, &verdict("non_finite", Grade::Fault, None, cause), None);

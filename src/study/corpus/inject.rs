@@ -67,9 +67,11 @@ pub(super) fn inject(
             let init = ["glorot_uniform", "lecun_normal", "uniform_fan_in"][severity];
             Injection::of([layers(one, "sigmoid", None), format!("model.init={init}")], Some(0))
         }
-        Fault::VanishingLayer if hidden >= 3 => {
-            let k = 1 + draw(hidden - 1);
-            Injection::of([format!("{}={:e}", linear(k, "gain"), pick([1e-4, 1e-6, 1e-8]))], Some(k))
+        Fault::VanishingLayers if hidden >= 4 => {
+            // Two in a row: a single one gets its weights back in a few steps, as its gradient is as large as ever.
+            let k = 1 + draw(hidden - 2);
+            let gain = pick([1e-3, 1e-4, 1e-6]);
+            Injection::of([k, k + 1].map(|k| format!("{}={gain:e}", linear(k, "gain"))), Some(k))
         }
         Fault::ExplodingGain if hidden >= 4 && open => Injection::of([gain(pick([1e4, 1e6, 1e9]))], Some(0)),
         Fault::PoorGain if hidden <= 3 && open => {
@@ -81,7 +83,7 @@ pub(super) fn inject(
         }
         Fault::DeadUnits if one.activation == "relu" => {
             let k = draw(hidden);
-            let bias = format!("{{ constant = {:?} }}", pick([-6.0, -15.0, -50.0]));
+            let bias = format!("{{ constant = {:?} }}", pick([-10.0, -30.0, -100.0]));
             Injection::of([format!("{}={bias}", linear(k, "bias_init"))], Some(k))
         }
         Fault::SaturatedLayer if !open => {
@@ -110,8 +112,8 @@ fn inject_in_settings(fault: Fault, one: &Architecture, severity: usize) -> Opti
         Fault::LrTooLow => Injection::of([lr(one.lr() * pick([1e-3, 1e-4, 1e-5]))], None),
         Fault::Underflow => Injection::of([lr(pick([1e-9, 1e-10, 1e-12]))], None),
         Fault::NoisyBatch => {
-            let (batch, times) = [(2, 3.0), (2, 6.0), (2, 12.0)][severity];
-            Injection::of([format!("train.batch={batch}"), lr(one.lr() * times)], None)
+            let times = pick([2.0, 4.0, 8.0]);
+            Injection::of(["train.batch=2".to_owned(), lr(one.lr() * times)], None)
         }
         Fault::InputScale => Injection::data(Alteration::Scale(pick([100.0, 3000.0, 1e-3]))),
         Fault::InputShift => Injection::data(Alteration::Shift(pick([30.0, 100.0, 1000.0]))),
@@ -130,7 +132,7 @@ fn inject_in_settings(fault: Fault, one: &Architecture, severity: usize) -> Opti
         }
         Fault::WrongLoss if data.is_classes => Injection::of(["loss.kind=mse".to_owned()], None),
         Fault::NoActivations => Injection::of([layers(one, "identity", None)], None),
-        Fault::NonFinite => match severity {
+        Fault::NonFinite if is_open(one.activation) => match severity {
             0 => Injection::of([format!("model.gain={:e}", 1e50f64.powf(1.0 / one.layers() as f64))], None),
             1 => Injection::of([format!("model.gain={:e}", 1e80f64.powf(1.0 / one.layers() as f64))], None),
             _ => Injection::data(Alteration::Scale(1e37)),

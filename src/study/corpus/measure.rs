@@ -113,7 +113,7 @@ fn reading(look: &Look<'_>) -> ToolReading {
         weights: weights.collect(),
         units: look.units.to_vec(),
         is_non_finite: look.step.non_finite.is_some(),
-        loss: values.scalar("loss"),
+        loss: look.loss,
         validation: look.evaluation.map(|evaluation| evaluation.loss),
         accuracy: look.evaluation.and_then(|evaluation| evaluation.accuracy()),
     }

@@ -6,7 +6,7 @@ use super::fault::{FAULTS, Fault, Spec};
 use super::measure::{Measured, Repair, layer_of};
 use super::tools::{Kind as Alarm, TOOLS};
 use crate::study::compare::wilson;
-use crate::verdict::Grade;
+use crate::verdict::{Evidence, Grade, LayerReading};
 use serde::Serialize;
 
 /// A case is faulty if it stays below this part of its control's score, and repaired if it gets there.
@@ -95,8 +95,59 @@ pub struct Row {
     pub verdicts: Vec<Said>,
     /// What the other tools call it.
     pub tools: [Vec<Alarm>; 3],
+    /// What the verdicts rest on.
+    pub numbers: Numbers,
     /// What its remedies did, if they were tried.
     pub repair: Option<Repair>,
+}
+
+/// What verdicts rest on, in a few numbers, for who chooses thresholds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Numbers {
+    /// Steps with finite values.
+    pub steps: u64,
+    /// The least and the most of the last layer's signal that arrives at a layer.
+    pub arriving: [f64; 2],
+    /// The same in the first step.
+    pub arriving_start: [f64; 2],
+    /// The fastest layer's mean ‖Δw‖/‖w‖.
+    pub update_ratio: f64,
+    /// The largest ‖Δw‖/‖w‖ of one step.
+    pub update_peak: f64,
+    /// The largest loss over the loss at the start or chance, whichever is more.
+    pub loss_rise: f64,
+    /// The first loss over chance.
+    pub loss_excess: f64,
+    /// The noise scale over the batch.
+    pub noise: f64,
+    /// The largest share of dead units in a layer.
+    pub dead: f64,
+    /// The largest share of saturated activations in a layer.
+    pub saturated: f64,
+}
+
+impl Numbers {
+    fn of(evidence: &Evidence) -> Self {
+        let (facts, readings) = (&evidence.facts, &evidence.readings);
+        let ends = |values: Vec<f64>| {
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            [low, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
+        };
+        let layers = 0..readings.layers.len();
+        let most = |value: &dyn Fn(&LayerReading) -> f64| readings.layers.iter().map(value).fold(0.0, f64::max);
+        Self {
+            steps: readings.steps,
+            arriving: ends(layers.clone().map(|l| readings.arriving(l)).collect()),
+            arriving_start: ends(layers.map(|l| readings.arriving_start(l)).collect()),
+            update_ratio: most(&|layer| layer.update_ratio),
+            update_peak: most(&|layer| layer.update_peak),
+            loss_rise: readings.loss_high / readings.loss_start.max(facts.chance.unwrap_or(0.0)),
+            loss_excess: facts.chance.map_or(0.0, |chance| readings.loss_start / chance),
+            noise: readings.noise_scale.unwrap_or(0.0) / facts.batch.max(1) as f64,
+            dead: most(&|layer| layer.dead_share.unwrap_or(0.0)),
+            saturated: most(&|layer| layer.saturated_share.unwrap_or(0.0)),
+        }
+    }
 }
 
 /// What a tool made of the runs with one fault.
@@ -173,6 +224,7 @@ fn class(case: &Case, own: &Measured, control: &Measured) -> Class {
     match case.kind {
         Kind::Faulty { .. } if own.score < SCORE_SHARE * control.score => Class::Faulty,
         Kind::Faulty { .. } => Class::Harmless,
+        Kind::Short => Class::Healthy,
         _ if own.score < CONTROL_SCORE => Class::Unfit,
         // By the loss alone, not by a verdict: 5 % of chance is a probability of 0.9 for the right one of ten classes.
         _ if own.loss_share < 0.05 => Class::Converged,
@@ -209,6 +261,7 @@ pub(super) fn row(case: &Case, own: &Measured, control: &Measured) -> Row {
         is_found_as_fault: right.contains(&Grade::Fault),
         verdicts: said.collect(),
         tools: own.tools.clone(),
+        numbers: Numbers::of(&own.evidence),
         repair: None,
     }
 }

@@ -62,7 +62,7 @@ pub struct ToolReading {
     pub units: Vec<UnitShares>,
     /// Whether some value was not finite.
     pub is_non_finite: bool,
-    /// The training loss of the step.
+    /// The mean training loss since the reading before.
     pub loss: f64,
     /// The validation loss, where it was taken.
     pub validation: Option<f64>,

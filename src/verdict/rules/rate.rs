@@ -2,7 +2,7 @@
 
 use super::super::remedy::{Remedy, usual_lr};
 use super::super::{Evidence, Found, Grade, LayerReading, Need, Rule, Threshold};
-use super::{baseline, confidence, learns, number};
+use super::{LEARNING_BELOW, baseline, confidence, learns, number};
 
 pub(super) const PEAK_ABOVE: Threshold = Threshold {
     name: "largest ‖Δw‖/‖w‖ of one step",
@@ -29,10 +29,10 @@ const STILL_ABOVE: Threshold = Threshold {
     why: "twice the noise of a mean over 50 steps of 32 examples near chance",
 };
 
-const RATIO_LOW: Threshold = Threshold {
-    name: "mean ‖Δw‖/‖w‖ of the fastest layer",
-    value: 3e-5,
-    why: "a thirtieth of the usual 1e-3: tens of thousands of steps to replace the weights",
+const MOVED_BELOW: Threshold = Threshold {
+    name: "steps · mean ‖Δw‖/‖w‖ of the fastest layer",
+    value: 0.05,
+    why: "all steps in one direction would have moved no layer by more than a twentieth of its weights",
 };
 
 const RATIO_BANDS: [Threshold; 2] = [
@@ -63,9 +63,10 @@ pub(super) const LR_TOO_LOW: Rule = Rule {
     id: "lr_too_low",
     grade: Grade::Fault,
     needs: &[Need::Updates, Need::Loss],
-    condition: "after 100 steps the loss is above 0.95 of its start, and no layer moves by more than 3e-5 of its weights a step",
-    thresholds: &[&RATIO_LOW, &STILL_ABOVE],
-    silences: &["plateau", "update_ratio", "underflow"],
+    condition: "after 100 steps the loss is above half of the baseline, and all steps together can have moved no layer by more \
+                than 0.05 of its weights",
+    thresholds: &[&MOVED_BELOW, &LEARNING_BELOW],
+    silences: &["plateau", "update_ratio"],
     find: lr_too_low,
 };
 
@@ -85,7 +86,7 @@ pub(super) const UNDERFLOW: Rule = Rule {
     needs: &[Need::Updates, Need::Model],
     condition: "a layer moves by less than the rounding of its weights, and more than nothing",
     thresholds: &[],
-    silences: &["update_ratio"],
+    silences: &["plateau", "update_ratio", "lr_too_low"],
     find: underflow,
 };
 
@@ -141,13 +142,14 @@ fn lr_too_low(evidence: &Evidence) -> Option<Found> {
     let (facts, readings) = (&evidence.facts, &evidence.readings);
     let (layer, ratio) = largest(&readings.layers, |layer| layer.update_ratio)?;
     let share = readings.loss_share();
-    if readings.steps < STEPS_MIN || share < STILL_ABOVE.value || ratio >= RATIO_LOW.value {
+    let moved = ratio * readings.steps as f64;
+    if readings.steps < STEPS_MIN || learns(evidence) || moved >= MOVED_BELOW.value {
         return None;
     }
     Some(Found {
         layers: vec![layer],
         since: Some(1),
-        confidence: confidence(ratio.max(f64::MIN_POSITIVE), RATIO_LOW.value),
+        confidence: confidence(moved.max(f64::MIN_POSITIVE), MOVED_BELOW.value),
         because: format!(
             "the fastest layer moves by {ratio:.1e} of its weights a step, and the loss is {share:.2} of its start"
         ),
@@ -191,7 +193,7 @@ fn underflow(evidence: &Evidence) -> Option<Found> {
         cause: "numeric underflow: what is added to most weights is lost".into(),
         numbers: vec![number("update_ratio", ratio), number("rounding", facts.rounding)],
         remedies: vec![
-            Remedy::lr(facts.lr * 100.0),
+            Remedy::lr(usual_lr(&facts.optimizer).max(100.0 * facts.lr)),
             Remedy::set("double precision, on the CPU", "train.precision", "\"f64\""),
         ],
         is_eased: learns(evidence),

@@ -15,6 +15,12 @@ pub(in crate::verdict) const VANISHING_BELOW: Threshold = Threshold {
 pub(in crate::verdict) const EXPLODING_ABOVE: Threshold =
     Threshold { name: "‖δ_l‖ / ‖δ_L‖", value: 500.0, why: "the mirror image of vanishing: 1 / 2e-3" };
 
+const DROP_SHARE: Threshold = Threshold {
+    name: "what one layer loses of the signal / what all lose, as logarithms",
+    value: 0.4,
+    why: "three layers that lose alike have a third each; where one loses more than the others it is the place to look at",
+};
+
 const GAIN_LOW: Threshold = Threshold {
     name: "mean factor a layer at the start",
     value: 0.1,
@@ -39,7 +45,7 @@ pub(super) const VANISHING: Rule = Rule {
     grade: Grade::Fault,
     needs: &[Need::Signal, Need::Model, Need::Loss],
     condition: "less than 2e-3 of the last layer's signal arrives at a layer, which is not all zero",
-    thresholds: &[&VANISHING_BELOW],
+    thresholds: &[&VANISHING_BELOW, &DROP_SHARE],
     silences: &[
         "poor_gain",
         "lr_too_low",
@@ -89,6 +95,14 @@ fn worst_first(readings: &Readings, is_bad: impl Fn(f64) -> bool) -> Vec<usize> 
     layers
 }
 
+/// The layer at which most of the signal is lost that is missing at `worst`, if there is one such layer.
+fn drop_of(readings: &Readings, worst: usize) -> Option<usize> {
+    let lost = |l: &usize| -readings.factor(*l).ln();
+    let at = (worst..readings.layers.len() - 1).max_by(|a, b| lost(a).total_cmp(&lost(b)))?;
+    let all = -readings.arriving(worst).ln();
+    (lost(&at) > DROP_SHARE.value * all).then_some(at)
+}
+
 /// The geometric mean of the factors from a layer to the last.
 fn mean_factor(arriving: f64, layer: usize, layers: usize) -> f64 {
     arriving.powf(1.0 / (layers - 1 - layer).max(1) as f64)
@@ -123,8 +137,12 @@ fn relative_variance(evidence: &Evidence, layer: usize) -> Option<f64> {
 
 fn vanishing(evidence: &Evidence) -> Option<Found> {
     let readings = &evidence.readings;
-    let layers = worst_first(readings, |arriving| arriving < VANISHING_BELOW.value);
+    let mut layers = worst_first(readings, |arriving| arriving < VANISHING_BELOW.value);
     let &worst = layers.first()?;
+    if let Some(at) = drop_of(readings, worst) {
+        layers.retain(|&l| l != at);
+        layers.insert(0, at);
+    }
     let arriving = readings.arriving(worst);
     let depth = readings.layers.len();
     let (mean, theory) = (mean_factor(arriving, worst, depth), expected_factor(evidence, worst));

@@ -238,7 +238,7 @@ fn rates_are_judged_by_steps_and_loss() {
         })
     };
     assert_eq!(
-        (low(1e-5, 2.3), low(1e-5, 1.5), low(1e-4, 2.3)),
+        (low(1e-4, 2.3), low(1e-4, 1.1), low(1e-3, 2.3)),
         (vec!["lr_too_low"], vec!["healthy"], vec!["healthy"])
     );
     let one = |ratio: f64| ids(|e| e.readings.layers[1].update_ratio = ratio);

@@ -54,7 +54,7 @@ pub(super) const DEAD_UNITS: Rule = Rule {
     needs: &[Need::Units, Need::Loss],
     condition: "more than half of a layer's units give nothing for any example",
     thresholds: &[&DEAD_SHARE],
-    silences: &["plateau"],
+    silences: &["plateau", "unused_layer"],
     find: dead,
 };
 
@@ -108,7 +108,9 @@ fn unused(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let share_of = |layer: &LayerReading| Some(layer.zero_steps as f64 / readings.steps as f64);
-    let (layers, share) = above(evidence, &ZERO_SHARE, share_of)?;
+    let (mut layers, share) = above(evidence, &ZERO_SHARE, share_of)?;
+    // The last of them is where the signal ends; to those before it nothing comes.
+    layers.sort_by_key(|&l| std::cmp::Reverse(l));
     let relu = |activation| matches!(activation, Activation::Relu);
     let is_relu = layers.iter().any(|&l| relu(evidence.facts.layers[l].activation));
     let mut remedies = vec![reinitialize(&evidence.facts), Remedy::lr(evidence.facts.lr / 10.0)];
@@ -142,7 +144,10 @@ fn leaky(evidence: &Evidence) -> Remedy {
 }
 
 fn dead(evidence: &Evidence) -> Option<Found> {
-    let (layers, share) = above(evidence, &DEAD_SHARE, |layer| layer.dead_share)?;
+    let (mut layers, share) = above(evidence, &DEAD_SHARE, |layer| layer.dead_share)?;
+    // Weights of 0 give nothing either, but their units are not dead.
+    layers.retain(|&l| evidence.facts.layers[l].variance > 0.0);
+    layers.first()?;
     let peak = evidence.readings.layers.iter().fold(0.0, |peak: f64, layer| peak.max(layer.update_peak));
     let is_fast = peak > super::rate::PEAK_ABOVE.value;
     Some(Found {
