@@ -78,5 +78,6 @@ fn write(path: &Path, report: &Report) -> Result<()> {
         let whole = serde_json::json!({ "environment": environment(), "report": report });
         serde_json::to_vec_pretty(&whole).map_err(|error| Error::failure(path.display(), error))?
     };
-    std::fs::write(path, bytes).map_err(|error| Error::failure(path.display(), format!("could not be written: {error}")))
+    std::fs::write(path, bytes)
+        .map_err(|error| Error::failure(path.display(), format!("could not be written: {error}")))
 }

@@ -100,7 +100,10 @@ fn layer(model: &Description, info: &LayerInfo, initial: &[HostTensor]) -> Layer
         variance: if is_linear { info.inputs as f64 * square(weight) } else { 1.0 },
         bias_square: square(bias),
         is_constant: is_linear && weight.windows(2).all(|pair| pair[0] == pair[1]),
-        has_own_init: matches!(&info.spec, Layer::Linear { init, gain, .. } if init.is_some() || gain.is_some()),
+        has_own_init: matches!(
+            &info.spec,
+            Layer::Linear { init, gain, bias_init, .. } if init.is_some() || gain.is_some() || bias_init.is_some()
+        ),
     }
 }
 

@@ -123,8 +123,10 @@ fn verdicts(config: &Config, look: &Trial, run: &Trial) -> Vec<Verdict> {
     let readings = Readings { loss: run.evidence.readings.loss, ..look.evidence.readings.clone() };
     let initial = Evidence { facts: run.evidence.facts.clone(), readings };
     // What is there before anything is learned is explained neither by the rate nor by what arose later.
-    let is_later = |verdict: &Verdict| {
-        verdict.id.starts_with("lr_") || verdict.since.is_some_and(|since| since > LOOK_STEPS)
+    let is_later = |verdict: &Verdict| match verdict.id {
+        "lr_too_high" | "lr_too_low" => true,
+        "non_finite" => look.evidence.readings.non_finite.is_none(),
+        _ => verdict.since.is_some_and(|since| since > LOOK_STEPS),
     };
     let explained = |id: &str| {
         let by = |verdict: &Verdict| {
@@ -133,16 +135,27 @@ fn verdicts(config: &Config, look: &Trial, run: &Trial) -> Vec<Verdict> {
         run.verdicts.iter().any(|verdict| verdict.id == id || by(verdict))
     };
     let mut verdicts = judge(&initial, &config.verdicts.silence);
+    let from_start: Vec<&str> = verdicts.iter().map(|verdict| verdict.id).collect();
     verdicts.retain(|verdict| verdict.grade < Grade::Information && !explained(verdict.id));
     let said: Vec<&str> = verdicts.iter().map(|verdict| verdict.id).collect();
     let of_run = run.verdicts.iter().filter(|verdict| {
         let by = |id: &&&str| RULES.iter().any(|rule| rule.id == **id && rule.silences.contains(&verdict.id));
-        !said.iter().any(|id| by(&id)) && (said.is_empty() || verdict.id != "healthy")
+        let is_explained = said.iter().any(|id| by(&id)) || is_consequence(verdict, &from_start, run);
+        !is_explained && (said.is_empty() || verdict.id != "healthy")
     });
     verdicts.extend(of_run.cloned());
     let place = |verdict: &Verdict| RULES.iter().position(|rule| rule.id == verdict.id);
     verdicts.sort_by_key(|verdict| (verdict.grade, place(verdict)));
     verdicts
+}
+
+/// Whether units came to do nothing only in training, and under a signal that was lost or exploded from the start.
+fn is_consequence(verdict: &Verdict, initial: &[&str], run: &Trial) -> bool {
+    let is_early = |other: &Verdict| {
+        matches!(other.id, "vanishing" | "exploding") && other.since.is_some_and(|since| since <= LOOK_STEPS)
+    };
+    let of_units = matches!(verdict.id, "dead_units" | "saturated_units");
+    of_units && !initial.contains(&verdict.id) && run.verdicts.iter().any(is_early)
 }
 
 fn layers(look: &Evidence) -> Vec<LayerLook> {

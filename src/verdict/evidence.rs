@@ -60,7 +60,7 @@ pub struct LayerFacts {
     pub bias_square: f64,
     /// Whether all initial weights are the same number.
     pub is_constant: bool,
-    /// Whether the layer has an initializer or a gain of its own.
+    /// Whether the layer has an initializer, a gain or a start of the bias of its own.
     pub has_own_init: bool,
 }
 

@@ -31,7 +31,9 @@ pub fn text(report: &Report, style: Style) -> String {
     );
     let _ = writeln!(text, "\n{}", style.paint("alarms on runs without a fault", Paint::Bold));
     text.push_str(&controls(report, style));
-    text.push_str("  intervals are Wilson's, at 95 %; in brackets: without the rules on overfitting and the range of features\n");
+    text.push_str(
+        "  intervals are Wilson's, at 95 %; in brackets: without the rules on overfitting and the range of features\n",
+    );
     text
 }
 
@@ -149,9 +151,11 @@ fn fields(row: &Row) -> Vec<String> {
         repair.and_then(|repair| repair.what.clone()).unwrap_or_default(),
         repair.map_or(String::new(), |repair| significant(repair.score)),
     ];
-    fields.extend(row.tools.iter().map(|kinds| {
-        kinds.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect::<Vec<_>>().join(" ")
-    }));
+    fields.extend(
+        row.tools
+            .iter()
+            .map(|kinds| kinds.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect::<Vec<_>>().join(" ")),
+    );
     fields
 }
 

@@ -75,9 +75,9 @@ fn write(data: &Dataset, alteration: Alteration, path: &Path) -> Result<()> {
     let rows = data.len() as u64;
     let x = data.x().indexed_iter().map(|((_, column), &x)| alteration.feature(column, f64::from(x)));
     array(path, &[rows, columns], x)?;
-    let beside: PathBuf = path.with_file_name(path.file_name().map_or("y.npy".into(), |name| {
-        name.to_string_lossy().replace("x.npy", "y.npy")
-    }));
+    let beside: PathBuf = path.with_file_name(
+        path.file_name().map_or("y.npy".into(), |name| name.to_string_lossy().replace("x.npy", "y.npy")),
+    );
     match data.targets() {
         Targets::Classes { labels, .. } => array(&beside, &[rows], labels.iter().map(|&label| i64::from(label))),
         Targets::Values { values, width } => {

@@ -110,12 +110,7 @@ pub const DATA_SETS: [DataSet; 8] = [
         outputs: 1,
         is_classes: false,
     },
-    DataSet {
-        id: "linear",
-        keys: "source = 'linear'\nexamples = 1000\nfeatures = 8",
-        outputs: 1,
-        is_classes: false,
-    },
+    DataSet { id: "linear", keys: "source = 'linear'\nexamples = 1000\nfeatures = 8", outputs: 1, is_classes: false },
 ];
 
 /// A network, what it learns, and how.
@@ -180,7 +175,8 @@ impl Architecture {
     /// If the config does not fit, which would be a bug.
     pub fn config(&self, seed: u64) -> Result<Config> {
         let data = self.data_set();
-        let hidden = format!("{{ kind = 'linear', out = {} }}, '{}', ", self.width, self.activation).repeat(self.hidden);
+        let hidden =
+            format!("{{ kind = 'linear', out = {} }}, '{}', ", self.width, self.activation).repeat(self.hidden);
         let text = format!(
             "[data]\n{}\nsplit = 0.2\n[model]\nlayers = [{hidden}{{ kind = 'linear', out = {} }}]\ninit = '{}'\n\
              bias_init = 'zeros'\n[train]\noptimizer = '{}'\nlr = {:?}\nseed = {seed}\nepochs = 10000\n\

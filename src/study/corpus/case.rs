@@ -102,14 +102,8 @@ pub fn cases(set: Set, count: usize, seed: u64) -> Result<Vec<Case>> {
         let own_seed = set.first_seed() + 10 * i as u64;
         let config = architecture.config(own_seed)?;
         let control = found.len();
-        let case = |kind: Kind, config: Config, steps: u64| Case {
-            kind,
-            architecture,
-            control,
-            config,
-            steps,
-            altered: None,
-        };
+        let case =
+            |kind: Kind, config: Config, steps: u64| Case { kind, architecture, control, config, steps, altered: None };
         found.push(case(Kind::Control, config.clone(), STEPS));
         found.push(case(Kind::Short, config.clone(), SHORT_STEPS));
         found.push(case(Kind::Long, config.clone(), LONG_STEPS));

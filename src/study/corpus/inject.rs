@@ -73,7 +73,7 @@ pub(super) fn inject(
             let gain = pick([1e-3, 1e-4, 1e-6]);
             Injection::of([k, k + 1].map(|k| format!("{}={gain:e}", linear(k, "gain"))), Some(k))
         }
-        Fault::ExplodingGain if hidden >= 4 && open => Injection::of([gain(pick([1e4, 1e6, 1e9]))], Some(0)),
+        Fault::ExplodingGain if hidden >= 4 && open => Injection::of([gain(pick([1e4, 1e6, 1e9]))], None),
         Fault::PoorGain if hidden <= 3 && open => {
             let each = [pick([6.0, 20.0, 60.0]), pick([0.05, 0.02, 0.005])][draw(2)];
             Injection::of([format!("model.gain={each:e}")], None)
@@ -132,11 +132,10 @@ fn inject_in_settings(fault: Fault, one: &Architecture, severity: usize) -> Opti
         }
         Fault::WrongLoss if data.is_classes => Injection::of(["loss.kind=mse".to_owned()], None),
         Fault::NoActivations => Injection::of([layers(one, "identity", None)], None),
-        Fault::NonFinite if is_open(one.activation) => match severity {
-            0 => Injection::of([format!("model.gain={:e}", 1e50f64.powf(1.0 / one.layers() as f64))], None),
-            1 => Injection::of([format!("model.gain={:e}", 1e80f64.powf(1.0 / one.layers() as f64))], None),
-            _ => Injection::data(Alteration::Scale(1e37)),
-        },
+        Fault::NonFinite if is_open(one.activation) => {
+            let gain = pick([1e50, 1e65, 1e80]).powf(1.0 / one.layers() as f64).min(1e36);
+            Injection::of([format!("model.gain={gain:e}")], None)
+        }
         _ => None,
     }
 }

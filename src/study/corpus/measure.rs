@@ -72,17 +72,30 @@ pub(super) fn repair(case: &Case, folder: &Path) -> Result<Repair> {
     };
     let attempt = &diagnosis.attempts[best];
     let named: Vec<&str> = attempt.changes.iter().map(|change| change.key.as_str()).collect();
-    // Another optimizer brings its own settings along, at their defaults.
-    let follows = |key: &str| named.contains(&"train.optimizer") && key.starts_with("train.");
-    let is_named = |key: &str| named.iter().any(|name| key.starts_with(name)) || follows(key);
     let mended = diagnosis.mended(&config)?.unwrap_or_else(|| config.clone());
-    let differences = mended.differences(&config).into_iter().map(|difference| difference.key);
     Ok(Repair {
         what: Some(attempt.what.clone()),
         score: attempt.outcome.as_ref().and_then(|outcome| outcome.score).unwrap_or(0.0).max(0.0),
         tried: diagnosis.attempts.len(),
-        unnamed: differences.filter(|key| !is_named(key)).collect(),
+        unnamed: unnamed(&config, &mended, &named),
     })
+}
+
+/// The keys that differ and are not named.
+fn unnamed(before: &Config, after: &Config, named: &[&str]) -> Vec<String> {
+    // Another optimizer brings its own settings along, at their defaults.
+    let follows = |key: &str| named.contains(&"train.optimizer") && key.starts_with("train.");
+    let is_named = |key: &str| named.contains(&key) || follows(key);
+    let differences = after.differences(before).into_iter().map(|difference| difference.key);
+    let mut found: Vec<String> = differences.filter(|key| !key.starts_with("model.layers") && !is_named(key)).collect();
+    let (a, b) = (&before.model.layers, &after.model.layers);
+    let is_free = |i: usize| named.iter().any(|name| name.starts_with(&format!("model.layers[{i}]")));
+    if !named.contains(&"model.layers") {
+        let places = 0..a.len().max(b.len());
+        let changed = places.filter(|&i| a.get(i) != b.get(i) && !is_free(i));
+        found.extend(changed.map(|i| format!("model.layers[{i}]")));
+    }
+    found
 }
 
 fn score(diagnosis: &Diagnosis) -> f64 {
@@ -129,4 +142,28 @@ fn variance(tensor: &HostTensor) -> f64 {
 pub(super) fn layer_of(verdict: &Verdict, facts: &Facts) -> Option<usize> {
     let name = verdict.layer.as_ref()?;
     facts.layers.iter().position(|layer| layer.name == *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_remedy_names_is_seen() {
+        let before = Config::builtin_digits();
+        let after = |changes: &[&str]| {
+            let mut config = before.clone();
+            config.set_all(changes).unwrap();
+            config
+        };
+        let changes = ["train.lr=0.1", "model.layers[2].out=7", "model.gain=2.0"];
+        let all = ["train.lr", "model.layers[2].out", "model.gain"];
+        assert!(unnamed(&before, &after(&changes), &all).is_empty());
+        assert_eq!(unnamed(&before, &after(&changes), &all[..2]), ["model.gain"]);
+        assert_eq!(unnamed(&before, &after(&changes), &[all[0], all[2]]), ["model.layers[2]"]);
+        assert_eq!(unnamed(&before, &after(&changes), &["train.lr", "model.layers", "model.gain"]).len(), 0);
+        let other = after(&["train.optimizer=sgd", "train.lr=0.5"]);
+        assert!(unnamed(&before, &other, &["train.optimizer"]).is_empty());
+        assert!(!unnamed(&before, &other, &["model.gain"]).is_empty());
+    }
 }

@@ -24,7 +24,9 @@ pub use case::{Case, Kind, LONG_STEPS, SHORT_STEPS, STEPS, cases};
 pub use fault::{FAULTS, Fault, Right, Spec};
 pub use inject::SEVERITIES;
 pub use measure::{Measured, Repair};
-pub use report::{CONTROL_SCORE, Class, ControlLine, FaultLine, Numbers, Rate, Report, Row, SCORE_SHARE, Said, ToolRates};
+pub use report::{
+    CONTROL_SCORE, Class, ControlLine, FaultLine, Numbers, Rate, Report, Row, SCORE_SHARE, Said, ToolRates,
+};
 
 use crate::base::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -109,9 +109,7 @@ pub const TOOLS: [Tool; 3] = [
     Tool {
         name: "AutoTrainer",
         rules: &[
-            (Kind::Vanishing, |run| {
-                any_ends(run, |first, last| first.norm / last.norm < 1e-3 && first.norm < 1e-4)
-            }),
+            (Kind::Vanishing, |run| any_ends(run, |first, last| first.norm / last.norm < 1e-3 && first.norm < 1e-4)),
             (Kind::Exploding, |run| is_non_finite(run) || any_ends(run, |first, last| first.norm / last.norm > 70.0)),
             (Kind::DeadUnits, |run| any_weight(run, |w| w.zeros >= 0.7)),
             (Kind::Oscillation, swings),
@@ -216,10 +214,7 @@ mod tests {
         assert_eq!(ends(9e-5, 0.1), [vec![], vec![Vanishing], vec![]]);
         assert_eq!((ends(2e-4, 0.3), ends(9e-5, 0.08)), (ends(0.1, 0.1), ends(0.1, 0.1)), "both have to hold");
         assert_eq!(ends(7.1, 0.1), [vec![], vec![Exploding], vec![]]);
-        assert_eq!(
-            alarms(|r| r.readings[9].is_non_finite = true),
-            [vec![Exploding], vec![Exploding], vec![Exploding]]
-        );
+        assert_eq!(alarms(|r| r.readings[9].is_non_finite = true), [vec![Exploding], vec![Exploding], vec![Exploding]]);
         assert_eq!(alarms(|r| r.readings[0].units[1].quiet = Some(0.6)), [vec![DeadUnits], vec![], vec![]]);
         assert_eq!(alarms(|r| r.readings[0].units[1].zeros = 0.7), [vec![], vec![], vec![DeadUnits]]);
         assert_eq!(alarms(|r| r.readings[0].weights[1].zeros = 0.7), [vec![], vec![DeadUnits], vec![]]);

@@ -54,7 +54,7 @@ pub(super) const SOFTMAX_TWICE: Rule = Rule {
     needs: &[Need::Model],
     condition: "the cross-entropy is taken of outputs that are probabilities already, or the binary one of a sigmoid",
     thresholds: &[],
-    silences: &["plateau"],
+    silences: &["plateau", "lr_too_low"],
     find: softmax_twice,
 };
 
@@ -74,7 +74,7 @@ pub(super) const UNNORMALIZED_INPUTS: Rule = Rule {
     needs: &[Need::Data, Need::Loss],
     condition: "features are larger than 10 or smaller than 0.1, five deviations away from 0, or of sizes that differ by 30",
     thresholds: &[&INPUT_SIZE, &INPUT_OFFSET, &INPUT_SPREAD],
-    silences: &["poor_gain", "plateau", "lr_too_high", "update_ratio"],
+    silences: &["poor_gain", "plateau", "lr_too_high", "update_ratio", "dead_units", "saturated_units"],
     find: unnormalized_inputs,
 };
 
@@ -84,7 +84,7 @@ pub(super) const MISSING_NONLINEARITY: Rule = Rule {
     needs: &[Need::Model, Need::Loss],
     condition: "a linear layer follows a linear layer with nothing between: both together are one",
     thresholds: &[],
-    silences: &["plateau"],
+    silences: &["plateau", "lr_too_high"],
     find: missing_nonlinearity,
 };
 

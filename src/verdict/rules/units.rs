@@ -109,8 +109,9 @@ fn unused(evidence: &Evidence) -> Option<Found> {
     }
     let share_of = |layer: &LayerReading| Some(layer.zero_steps as f64 / readings.steps as f64);
     let (mut layers, share) = above(evidence, &ZERO_SHARE, share_of)?;
-    // The last of them is where the signal ends; to those before it nothing comes.
-    layers.sort_by_key(|&l| std::cmp::Reverse(l));
+    // Weights of 0 pass nothing on in either direction. Without such, the last of them is where the signal ends.
+    let is_zero = |l: usize| evidence.facts.layers[l].is_linear() && evidence.facts.layers[l].variance == 0.0;
+    layers.sort_by_key(|&l| (!is_zero(l), std::cmp::Reverse(l)));
     let relu = |activation| matches!(activation, Activation::Relu);
     let is_relu = layers.iter().any(|&l| relu(evidence.facts.layers[l].activation));
     let mut remedies = vec![reinitialize(&evidence.facts), Remedy::lr(evidence.facts.lr / 10.0)];
@@ -145,8 +146,9 @@ fn leaky(evidence: &Evidence) -> Remedy {
 
 fn dead(evidence: &Evidence) -> Option<Found> {
     let (mut layers, share) = above(evidence, &DEAD_SHARE, |layer| layer.dead_share)?;
-    // Weights of 0 give nothing either, but their units are not dead.
-    layers.retain(|&l| evidence.facts.layers[l].variance > 0.0);
+    // Weights of 0 give nothing either, and nothing to what is behind them, but those units are not dead.
+    let zeros = evidence.facts.layers.iter().position(|layer| layer.is_linear() && layer.variance == 0.0);
+    layers.retain(|&l| zeros.is_none_or(|zeros| l < zeros));
     layers.first()?;
     let peak = evidence.readings.layers.iter().fold(0.0, |peak: f64, layer| peak.max(layer.update_peak));
     let is_fast = peak > super::rate::PEAK_ABOVE.value;
