@@ -139,15 +139,19 @@ fn intervals_are_the_published_ones() {
 fn the_program_shows_the_table_and_writes_every_run() {
     let place = Place::new();
     let line = "corpus --set tuned --architectures 1 --seed 5 --quiet";
-    let shown = place.succeeds(&format!("{line} --out runs.csv"));
+    let shown = place.succeeds(&format!("{line} --out runs.json"));
     for part in ["recall on the tuned architectures", "SageMaker", "DeepDiagnosis", "alarms on runs without a fault"] {
         assert!(shown.contains(part), "no `{part}` in\n{shown}");
     }
     let rows = fs::read_to_string(place.path().join("runs.csv")).unwrap();
     let json: Value = serde_json::from_str(&place.succeeds(&format!("{line} --json"))).unwrap();
     assert_eq!(json["rows"].as_array().unwrap().len() + 1, rows.lines().count());
-    assert_eq!(json["set"], "tuned");
-    place.fails(&format!("{line} --out runs.csv"), 2, &["runs.csv", "--out"]);
+    let table: Value = serde_json::from_slice(&fs::read(place.path().join("runs.json")).unwrap()).unwrap();
+    assert_eq!((&json["set"], &table["table"]["faults"]), (&Value::from("tuned"), &json["faults"]));
+    assert!(table["table"]["rows"].is_null() && table["environment"]["steepest"].is_string());
+    place.fails(&format!("{line} --out runs.json"), 2, &["runs.json", "--out"]);
+    fs::remove_file(place.path().join("runs.json")).unwrap();
+    place.fails(&format!("{line} --out runs.json"), 2, &["runs.csv", "--out"]);
     place.fails(&format!("{line} --out runs.txt"), 2, &["runs.txt", ".json"]);
     place.fails("corpus --set other", 2, &["--set", "tuned"]);
 }

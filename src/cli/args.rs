@@ -96,7 +96,7 @@ Examples:
   steepest corpus                                   # recall and false alarms on the scored architectures
   steepest corpus --set tuned --architectures 8     # a few of those that thresholds are chosen on
   steepest corpus --try --out verdicts.json         # and how many faults the remedies mend
-  steepest corpus --out runs.csv                    # a line for each run";
+  steepest corpus --json > runs.json                # every run, with what its verdicts rest on";
 
 const EVAL: &str = "\
 Examples:
@@ -322,7 +322,7 @@ pub struct CorpusArgs {
     /// How many runs go on at once; one for each core if not given
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub workers: Option<usize>,
-    /// Write everything to a new file that ends in .json, or a line for each run to one that ends in .csv
+    /// Write the table to this new file, which ends in .json, and a line for each run to the one beside it that ends in .csv
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Write everything as JSON to standard output

@@ -8,7 +8,7 @@ use crate::study::corpus::{Options, Progress, Report, Set, corpus};
 use crate::view::corpus::{csv, text};
 use crate::view::style::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs the corpus and shows its table.
 pub fn run(args: &CorpusArgs) -> Result<()> {
@@ -60,24 +60,32 @@ impl Progress for Shown {
     }
 }
 
+/// The rows stand beside the table.
+fn rows_of(path: &Path) -> PathBuf {
+    path.with_extension("csv")
+}
+
 /// Refuses what cannot be written before the corpus runs.
 fn check(path: &Path) -> Result<()> {
-    if path.exists() {
-        return Err(Error::input(path.display(), "there is a file already").help("give another name to --out"));
+    if path.extension().is_none_or(|end| end != "json") {
+        return Err(Error::input(path.display(), "the table is written as JSON").help("end the name in .json"));
     }
-    match path.extension().and_then(|end| end.to_str()) {
-        Some("json" | "csv") => Ok(()),
-        _ => Err(Error::input(path.display(), "the ending says what is written").help("end it in .json or .csv")),
+    match [path.to_owned(), rows_of(path)].iter().find(|path| path.exists()) {
+        Some(path) => Err(Error::input(path.display(), "there is a file already").help("give another name to --out")),
+        None => Ok(()),
     }
 }
 
 fn write(path: &Path, report: &Report) -> Result<()> {
-    let bytes = if path.extension().is_some_and(|end| end == "csv") {
-        csv(report)?
-    } else {
-        let whole = serde_json::json!({ "environment": environment(), "report": report });
-        serde_json::to_vec_pretty(&whole).map_err(|error| Error::failure(path.display(), error))?
-    };
+    let failed = |error: serde_json::Error| Error::failure(path.display(), error);
+    let mut table = serde_json::to_value(report).map_err(failed)?;
+    table.as_object_mut().map(|table| table.remove("rows"));
+    let whole = serde_json::json!({ "environment": environment(), "table": table });
+    put(path, &serde_json::to_vec_pretty(&whole).map_err(failed)?)?;
+    put(&rows_of(path), &csv(report)?)
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes)
         .map_err(|error| Error::failure(path.display(), format!("could not be written: {error}")))
 }

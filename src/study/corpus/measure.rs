@@ -83,8 +83,11 @@ pub(super) fn repair(case: &Case, folder: &Path) -> Result<Repair> {
 
 /// The keys that differ and are not named.
 fn unnamed(before: &Config, after: &Config, named: &[&str]) -> Vec<String> {
-    // Another optimizer brings its own settings along, at their defaults.
-    let follows = |key: &str| named.contains(&"train.optimizer") && key.starts_with("train.");
+    // Another optimizer, or loss, brings its own settings along, at their defaults.
+    let follows = |key: &str| {
+        let choices = [("train.optimizer", "train."), ("loss.kind", "loss.label_smoothing")];
+        choices.iter().any(|(choice, own)| named.contains(choice) && key.starts_with(own))
+    };
     let is_named = |key: &str| named.contains(&key) || follows(key);
     let differences = after.differences(before).into_iter().map(|difference| difference.key);
     let mut found: Vec<String> = differences.filter(|key| !key.starts_with("model.layers") && !is_named(key)).collect();
