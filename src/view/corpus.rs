@@ -22,7 +22,7 @@ pub fn text(report: &Report, style: Style) -> String {
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(text, "{}\n  {of}\n", style.paint(&head, Paint::Bold));
     text.push_str(&faults(report, style));
-    let severities: Vec<String> = report.severities.iter().map(|rate| share(rate)).collect();
+    let severities: Vec<String> = report.severities.iter().map(share).collect();
     let _ = writeln!(text, "\n  by severity, mild to extreme: {}", severities.join(", "));
     let _ = writeln!(
         text,
