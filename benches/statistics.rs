@@ -1,31 +1,39 @@
-//! What statistics cost: whole training steps without them, with them, and with the noise of the gradient, in turn; then the measurement alone against a copy,
-//! and the step record. `-- --statistics` adds criterion's measurements; a word picks the sizes whose name holds it.
+//! What measuring costs: whole training steps that measure nothing, that take the statistics, and with the presets `default` and
+//! `full`, in turn; each probe in every step; then the measurement alone against a copy, and the step record.
+//! `-- --statistics` adds criterion's measurements; words pick the sizes whose names hold them, `probes`, `measure`, `push`.
 
 use criterion::{BenchmarkId, Criterion};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use steepest::base::{Stream, StreamId};
+use steepest::base::{Cadence, Stream, StreamId};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets};
 use steepest::ops::record::{OfGradients, RECORD, measured};
-use steepest::probe::{Sizes, Values};
+use steepest::probe::{Agenda, Columns, Sizes};
 use steepest::run::record::{Record, RecordSettings};
 use steepest::run::schema::Schema;
 use steepest::run::thinning::Every;
 use steepest::run::{Setup, TappedLayer, Trainer, open_device};
 
-/// What a step measures.
-#[derive(Clone, Copy, PartialEq)]
-enum Measuring {
-    Nothing,
-    /// Norms, taps, updates.
-    Statistics,
-    /// What is measured if nothing is set: the noise of the gradient too.
-    Default,
-}
+/// A name, and what a step measures as `[probes]` has it.
+type Way = (&'static str, &'static str);
 
-const WAYS: [(&str, Measuring); 3] =
-    [("off", Measuring::Nothing), ("statistics", Measuring::Statistics), ("default", Measuring::Default)];
+const OFF: Way = ("off", "preset = 'off'");
+const STATISTICS: Way = ("statistics", "units = 0\nnoise = 0");
+
+const PRESETS: [Way; 4] = [OFF, STATISTICS, ("default", "preset = 'default'"), ("full", "preset = 'full'")];
+
+/// Each probe in every step, beside the statistics.
+const PROBES: [Way; 8] = [
+    OFF,
+    STATISTICS,
+    ("units", "units = 1\nnoise = 0"),
+    ("noise", "units = 0\nnoise = 1"),
+    ("variance", "units = 0\nnoise = 0\nvariance = 1"),
+    ("direction", "units = 0\nnoise = 0\ndirection = 1"),
+    ("histograms", "units = 0\nnoise = 0\nhistograms = 1"),
+    ("distance", "units = 0\nnoise = 0\ndistance = 1"),
+];
 
 /// A network: the width of its input and of each layer.
 struct Size {
@@ -33,7 +41,7 @@ struct Size {
     widths: &'static [usize],
     batch: usize,
     optimizer: &'static str,
-    /// Steps that are timed together, and how often.
+    /// Steps that are timed together, a multiple of ten, and how often.
     steps: usize,
     rounds: usize,
 }
@@ -45,22 +53,21 @@ const SIZES: [Size; 3] = [
         widths: &[784, 512, 512, 10],
         batch: 128,
         optimizer: "momentum",
-        steps: 4,
-        rounds: 121,
+        steps: 10,
+        rounds: 61,
     },
     Size {
         name: "2048x6",
         widths: &[2048, 2048, 2048, 2048, 2048, 2048, 10],
         batch: 128,
         optimizer: "momentum",
-        steps: 1,
-        rounds: 41,
+        steps: 10,
+        rounds: 7,
     },
 ];
 
 impl Size {
-    fn trainer(&self, measuring: Measuring, threads: usize) -> Trainer {
-        let (statistics, noise) = (measuring != Measuring::Nothing, measuring == Measuring::Default);
+    fn config(&self, (_, probes): Way, threads: usize) -> Config {
         let hidden = &self.widths[1..self.widths.len() - 1];
         let layers: String =
             hidden.iter().map(|out| format!("{{ kind = \"linear\", out = {out} }}, \"relu\", ")).collect();
@@ -68,10 +75,14 @@ impl Size {
         let text = format!(
             "[model]\nlayers = [{layers}{{ kind = \"linear\", out = 10 }}]\n\
              [train]\nbatch = {batch}\noptimizer = \"{optimizer}\"\nlr = 0.001\nepochs = 1000000\n\
-             [record]\nstatistics = {statistics}\n[probes]\nnoise = {noise}\n\
+             [probes]\n{probes}\n\
              [device]\ndevice = \"cpu\"\nthreads = {threads}\n"
         );
-        let config = Config::from_toml_str(&text, "bench.toml").expect("a valid config");
+        Config::from_toml_str(&text, "bench.toml").expect("a valid config")
+    }
+
+    fn trainer(&self, way: Way, threads: usize) -> Trainer {
+        let config = self.config(way, threads);
         let device = open_device(&config).expect("the CPU");
         let splits = data(self.widths[0], 16 * self.batch);
         let setup = Setup { splits, executor: device.executor, threads: device.threads, objective: None };
@@ -112,22 +123,22 @@ fn median(mut xs: Vec<f64>) -> f64 {
 }
 
 /// All ways in turn, so that other load meets them alike, and each first as often as last.
-fn interleaved(size: &Size, threads: usize) {
-    let mut trainers = WAYS.map(|(_, measuring)| size.trainer(measuring, threads));
-    let mut seconds = [const { Vec::new() }; WAYS.len()];
+fn interleaved(size: &Size, ways: &[Way], threads: usize) {
+    let mut trainers: Vec<Trainer> = ways.iter().map(|&way| size.trainer(way, threads)).collect();
+    let mut seconds = vec![Vec::new(); ways.len()];
     for trainer in &mut trainers {
         trainer.within(|trainer| time(trainer, size.steps));
     }
     for round in 0..size.rounds {
-        for turn in 0..WAYS.len() {
-            let which = (turn + round) % WAYS.len();
+        for turn in 0..ways.len() {
+            let which = (turn + round) % ways.len();
             let now = trainers[which].within(|trainer| time(trainer, size.steps)) / size.steps as f64;
             seconds[which].push(now);
         }
     }
     println!("{} batch {} {}, {threads} threads", size.name, size.batch, size.optimizer);
     let off = seconds[0].clone();
-    for ((name, _), own) in WAYS.iter().zip(&seconds) {
+    for ((name, _), own) in ways.iter().zip(&seconds) {
         let ratios: Vec<f64> = own.iter().zip(&off).map(|(own, off)| own / off).collect();
         let least = |xs: &[f64]| xs.iter().copied().fold(f64::INFINITY, f64::min);
         println!(
@@ -138,8 +149,8 @@ fn interleaved(size: &Size, threads: usize) {
             least(own) / least(&off)
         );
     }
-    let [off, statistics, default] = trainers.each_mut().map(|trainer| trainer.params().expect("parameters"));
-    assert!(off == statistics && off == default, "measuring changed the weights");
+    let params: Vec<_> = trainers.iter_mut().map(|trainer| trainer.params().expect("parameters")).collect();
+    assert!(params.iter().all(|other| *other == params[0]), "measuring changed the weights");
 }
 
 /// Numbers per second of one measurement in the first-level cache, beside a copy of as many.
@@ -171,27 +182,34 @@ fn throughput() {
     );
 }
 
-/// How many entries a network of so many dense layers has.
-fn sizes(layers: usize) -> Sizes {
-    Sizes { layers, dense: layers, tensors: 2 * layers }
-}
-
-/// The columns of such a network.
-fn schema(layers: usize) -> Schema {
+/// The columns of a network of so many dense layers.
+fn columns(layers: usize) -> (Schema, usize) {
+    let every = std::array::from_fn(|i| if i < 3 { Cadence::Every(1) } else { Cadence::Never });
+    let sizes = Sizes { layers, dense: layers, rectified: layers, tensors: 2 * layers, ..Sizes::default() };
+    let columns = Columns::new(sizes, &Agenda::new(&every).expect("an agenda"));
     let names: Vec<String> = (0..2 * layers).map(|i| i.to_string()).collect();
-    let layer = |i: usize| TappedLayer { name: i.to_string(), kind: "linear".into(), activation_width: 1, dense: true };
-    Schema::of(&(0..layers).map(layer).collect::<Vec<_>>(), &names, sizes(layers))
+    let layer = |i: usize| TappedLayer {
+        name: i.to_string(),
+        kind: "linear".into(),
+        activation_width: 1,
+        dense: true,
+        is_rectified: true,
+        is_bounded: false,
+    };
+    let layers: Vec<TappedLayer> = (0..layers).map(layer).collect();
+    (Schema::of(&layers, &names, columns.quantities(0)), columns.groups()[0].len())
 }
 
 /// Nanoseconds of [`Record::push`].
 fn pushes(layers: usize) {
-    let mut values = Values::new(sizes(layers)).flat().to_vec();
+    let (schema, width) = columns(layers);
+    let mut values = vec![0.0; width];
     let mut stream = Stream::new(1, StreamId::Shuffle(0));
     values.iter_mut().for_each(|x| *x = f64::from(stream.next_word()));
     for (what, every) in [("no row ends", Every::Steps(1 << 40)), ("rows as by default", Every::Auto)] {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = RecordSettings { every, ..RecordSettings::default() };
-        let mut record = Record::create(folder.path(), &schema(layers), &settings).expect("a record");
+        let mut record = Record::create(folder.path(), &schema, &settings).expect("a record");
         let mut step = 0;
         let mut push = |n: u64| {
             let start = Instant::now();
@@ -211,9 +229,9 @@ fn by_criterion(c: &mut Criterion, wanted: impl Fn(&str) -> bool) {
     let mut group = c.benchmark_group("step");
     group.sample_size(10).measurement_time(Duration::from_secs(2));
     for size in SIZES.iter().filter(|size| wanted(size.name)) {
-        for (what, measuring) in WAYS {
-            let mut trainer = size.trainer(measuring, 0);
-            group.bench_function(BenchmarkId::new(what, size.name), |b| {
+        for way in PRESETS {
+            let mut trainer = size.trainer(way, 0);
+            group.bench_function(BenchmarkId::new(way.0, size.name), |b| {
                 trainer.within(|trainer| b.iter(|| run(trainer, 1)));
             });
         }
@@ -226,7 +244,12 @@ fn main() {
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
     for size in SIZES.iter().filter(|size| wanted(size.name)) {
         for threads in [1, 2] {
-            interleaved(size, threads);
+            interleaved(size, &PRESETS, threads);
+        }
+    }
+    if wanted("probes") {
+        for size in &SIZES[..2] {
+            interleaved(size, &PROBES, 2);
         }
     }
     if wanted("measure") {

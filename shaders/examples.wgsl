@@ -94,8 +94,15 @@ fn example_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation
             own.non_finite = 1.0;
         }
     }
-    let whole = fold_records(own, thread);
+    var whole = fold_records(own, thread);
     if (thread == 0u) {
+        // The root of the sum stands for the largest norm.
+        let root = sqrt(whole.squares) / scale_of(whole.top);
+        if (is_finite(root)) {
+            let scaled = root * scale_of(root);
+            whole.top = root;
+            whole.squares = scaled * scaled;
+        }
 {{ write_record("records", "group", "whole") }}
     }
 }

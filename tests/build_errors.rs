@@ -2,14 +2,18 @@
 
 use steepest::base::{ErrorKind, Result, Type};
 use steepest::graph::{Graph, ValueId};
+use steepest::ops::arenas::{Copy, DistanceStats, DotStats};
 use steepest::ops::examples::ExampleStats;
 use steepest::ops::gather::ScatterAddRows;
+use steepest::ops::histogram::{ArenaHistogram, FoldCounts, RowHistogram};
 use steepest::ops::layout::Pad;
 use steepest::ops::loss::SoftmaxCrossEntropyGrad;
 use steepest::ops::norm::LayerNormGrad;
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::reduce::Sum;
 use steepest::ops::stats::{ChunkStats, ClipFactor, Fold, TapStats};
+use steepest::ops::units::{Saturated, UnitAges};
+use steepest::ops::variance::{StoppingStats, VarianceStats, VectorStats};
 
 type Bad = (&'static str, &'static [&'static str], fn(&mut Graph) -> Result<ValueId>);
 
@@ -95,6 +99,37 @@ const BAD: &[Bad] = &[
     }),
     bad!("example_stats", ["[5, 3]", "[4, 3]"], |g, x = [5, 3], z = [4, 3]| {
         g.apply(ExampleStats { bias: true }, &[x, z])
+    }),
+    bad!("unit_ages", ["[5, 3]", "[4]"], |g, z = [5, 3], ages = [4]| {
+        g.apply_all(UnitAges { window: 1 }, &[z, ages]).map(|all| all[0])
+    }),
+    bad!("saturated", ["[]"], |g, z = []| g.apply(Saturated { limit: 1.0 }, &[z])),
+    bad!("row_histogram", ["[]"], |g, x = []| g.apply(RowHistogram, &[x])),
+    bad!("copy", ["[0]"], |g, x = [0]| g.apply(Copy, &[x])),
+    bad!("vector_stats", ["[0]"], |g, x = [0]| g.apply(VectorStats, &[x])),
+    bad!("arena_histogram", ["real[1000]", "index[1]"], |g, a = [1000]| {
+        let lengths = index(g, 1);
+        g.apply(ArenaHistogram, &[a, lengths])
+    }),
+    bad!("dot_stats", ["[1024]", "[2048]"], |g, a = [1024], b = [2048]| {
+        let lengths = index(g, 1);
+        g.apply(DotStats { difference: false }, &[a, b, lengths])
+    }),
+    bad!("distance_stats", ["[1024]", "[2048]"], |g, a = [1024], b = [2048]| {
+        let lengths = index(g, 1);
+        g.apply(DistanceStats, &[a, b, lengths])
+    }),
+    bad!("variance_stats", ["[1024]", "[2048]"], |g, a = [1024], b = [2048]| {
+        let lengths = index(g, 1);
+        g.apply(VarianceStats, &[a, b, lengths])
+    }),
+    bad!("stopping_stats", ["[2]", "[3, 8]"], |g, a = [1024], sizes = [2], rows = [3, 8]| {
+        let lengths = index(g, 1);
+        g.apply(StoppingStats { relative: 1.0 }, &[a, a, lengths, lengths, sizes, rows])
+    }),
+    bad!("fold_counts", ["[2, 32]", "[3, 31]"], |g, counts = [2, 32], table = [3, 31]| {
+        let segments = g.input("segments", Type::index([3, 2]))?;
+        g.apply(FoldCounts { accumulate: true }, &[counts, segments, table])
     }),
     bad!("tap_stats", ["[5, 3], [4, 3], [4]"], |g, a = [5, 3], z = [4, 3], weights = [4]| {
         g.apply(TapStats, &[a, z, weights])

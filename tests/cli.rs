@@ -8,9 +8,10 @@ use std::fs;
 #[test]
 fn help_is_there_for_every_command_and_usage_errors_are_2() {
     let place = Place::new();
-    for command in
-        ["", "train", "noise", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices", "config", "keys"]
-    {
+    for command in [
+        "", "train", "noise", "range", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices",
+        "config", "keys",
+    ] {
         let help = place.succeeds(&format!("{command} --help"));
         assert!(
             help.contains("Usage: steepest") && help.contains("steepest train") || help.contains("Examples:"),
@@ -75,5 +76,59 @@ fn a_plan_is_printed_with_its_memory() {
     let plan = Place::with_net(("epochs = 2", "epochs = 1")).succeeds("plan net.toml");
     for part in ["graph", "plan gradients: ", "plan update: ", "shared", "private", "at the peak", "param 0.weight"] {
         assert!(plan.contains(part), "no `{part}` in\n{plan}");
+    }
+}
+
+#[test]
+fn noise_is_shown_while_training_and_kept_in_the_summary() {
+    let place = Place::with_net(("epochs = 2", "epochs = 60"));
+    let shown = place.succeeds("train net.toml --out out");
+    let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("  step ")).collect();
+    assert!(!lines[1].contains("noise "), "too few steps: {}", lines[1]);
+    for line in &lines[lines.len() / 2..] {
+        let words: Vec<&str> =
+            line.split("noise ").nth(1).unwrap_or_else(|| panic!("{line}")).split_whitespace().collect();
+        assert!(words[1] == "batch" && ["below", "about", "above"].contains(&words[2]), "{line}");
+    }
+    let summary: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.path().join("out/summary.json")).unwrap()).unwrap();
+    let noise = &summary["noise"];
+    let number = |key: &str| noise[key].as_f64().unwrap_or_else(|| panic!("no {key} in {noise}"));
+    assert!((number("scale") / (number("trace") / number("signal")) - 1.0).abs() < 1e-12);
+    let [low, high] = [0, 1].map(|end| noise["batches"][end].as_f64());
+    assert!(low.unwrap() <= number("scale") && high.is_none_or(|high| high >= number("scale")), "{noise}");
+    assert_eq!((number("batch"), number("steps") >= 128.0), (10.0, true), "{noise}");
+    // The same from the rows of the record, one a step: S and |G|² of the last steps.
+    let steps = steepest::run::steps::read_steps(&place.path().join("out/steps.jsonl")).unwrap();
+    assert_eq!(steps.len(), 300, "a row a step");
+    // 300 steps are 37 blocks of 8, and 4 that are in none.
+    let whole = |name: &str| {
+        let values = &steps.column(name).unwrap().values[..296];
+        let half = &values[values.len() - number("steps") as usize..];
+        half.iter().sum::<f64>() / half.len() as f64
+    };
+    for (key, column) in [("trace", "noise_trace"), ("signal", "noise_signal")] {
+        assert!((number(key) / whole(column) - 1.0).abs() < 1e-4, "{key}: {} {}", number(key), whole(column));
+    }
+    assert!(shown.contains("\n  noise  scale "), "{shown}");
+    let without = place.run("train net.toml --out without --json --set probes.noise=0");
+    let summary: serde_json::Value = serde_json::from_slice(&without.stdout).unwrap();
+    assert!(summary.get("noise").is_none(), "{summary}");
+    assert!(!text(&without.stderr).contains("noise "), "nothing is said of what is not measured");
+}
+
+/// 48 examples in batches of 40: an epoch ends with 8, and its line is of the batch that was asked for.
+#[test]
+fn noise_is_held_against_a_whole_batch() {
+    let place = Place::with_net(("epochs = 2\nbatch = 10", "epochs = 200\nbatch = 40"));
+    let shown = place.succeeds("train net.toml --out out");
+    let lines: Vec<&str> =
+        shown.lines().filter(|line| line.contains("noise ") && line.starts_with("  step ")).collect();
+    assert!(lines.len() > 10, "{shown}");
+    for line in lines {
+        let (scale, rest) = line.split_once("noise ").unwrap().1.split_once(", batch ").unwrap();
+        let scale: f64 = if scale == "∞" { f64::INFINITY } else { scale.parse().unwrap() };
+        let word = steepest::probe::Against::of(40.0, scale, scale).word();
+        assert!(rest.starts_with(word), "{line}: {word}");
     }
 }

@@ -162,3 +162,18 @@ fn errors_name_the_flag_and_leave_nothing_behind() {
     }
     place.fails("compare nowhere.toml", 2, &["nowhere.toml"]);
 }
+
+#[test]
+fn batches_that_grow_end_with_their_budget_too() {
+    let place = Place::with_net(("epochs = 2", "epochs = 3\nmicro_batch = 4"));
+    place.succeeds("compare net.toml --vary train.batch=8,adaptive --out whole");
+    let comparison = json(&fs::read(place.path().join("whole/compare.json")).unwrap());
+    assert!(numbers(&comparison, "/examples").eq([144.0; 2]));
+    assert!(numbers(&comparison, "/steps").eq([18.0, 36.0]));
+    place.succeeds("compare net.toml --vary train.batch=8,adaptive --examples 60 --out part");
+    let comparison = json(&fs::read(place.path().join("part/compare.json")).unwrap());
+    assert!(numbers(&comparison, "/examples").eq([64.0, 96.0]), "whole batches, and whole epochs");
+    place.succeeds("compare net.toml --vary train.batch=8,adaptive --steps 100 --out steps");
+    let comparison = json(&fs::read(place.path().join("steps/compare.json")).unwrap());
+    assert!(numbers(&comparison, "/steps").eq([100.0; 2]));
+}

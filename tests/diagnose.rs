@@ -123,6 +123,27 @@ fn tried_remedies_mend() {
     }
 }
 
+#[test]
+fn what_was_there_before_training_is_not_explained_by_what_came_of_it() {
+    let mut config = net(8, 48, "relu", "he_normal", "optimizer = 'momentum'\nlr = 0.01");
+    config.set("model.layers[16].gain=100").unwrap();
+    let found = on_cpu(config, 300, false);
+    assert!(ids(&found).contains(&"non_finite") && ids(&found).contains(&"poor_gain"), "{:?}", ids(&found));
+    assert!(found.verdicts[0].cause.starts_with("initialization"), "{}", found.verdicts[0].cause);
+    // Units that die under a signal that was lost from the start are no finding of their own.
+    let vanishing = on_cpu(net(10, 32, "relu", "uniform_fan_in", "optimizer = 'sgd'\nlr = 0.1"), 300, false);
+    assert_eq!(ids(&vanishing), ["vanishing"]);
+}
+
+#[test]
+fn a_trial_has_the_patience_of_its_config() {
+    let mut config = Config::from_file(example("overfitting.toml")).unwrap();
+    let before = on_cpu(config.clone(), 300, false).outcome;
+    config.set("validate.patience=2").unwrap();
+    let after = on_cpu(config, 300, false).outcome;
+    assert!(before.steps == 300 && after.steps < 300, "{before:?}, {after:?}");
+}
+
 fn example(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).display().to_string()
 }

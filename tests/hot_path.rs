@@ -56,10 +56,11 @@ fn settings(hidden: &[usize], more: &str) -> Config {
 const SMALL: &str = "train.batch = 32\ntrain.optimizer = 'adam'";
 const ACCUMULATED: &str =
     "train.batch = 48\ntrain.micro_batch = 16\ntrain.optimizer = 'momentum'\ntrain.clip_norm = 1.0";
+const ADAPTIVE: &str = "train.batch = 'adaptive'\ntrain.micro_batch = 8\ntrain.adaptive.every = 10";
 const LARGE: &str = "train.batch = 128\ntrain.optimizer = 'momentum'\ntrain.lr = 0.01";
 
 fn record(trainer: &Trainer, folder: &std::path::Path) -> Record {
-    Record::create(folder, &trainer.schema(), &RecordSettings::default()).unwrap()
+    Record::create(folder, &trainer.schema(0), &RecordSettings::default()).unwrap()
 }
 
 /// Steps as a run makes them: submitted ahead, collected when they are there, recorded.
@@ -95,7 +96,7 @@ fn a_step_on_the_cpu_allocates_nothing() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for threads in [1, 2] {
         for (what, more) in [("resident", ""), ("streamed", "data.resident = false\n")] {
-            for kind in [SMALL, ACCUMULATED] {
+            for kind in [SMALL, ACCUMULATED, ADAPTIVE] {
                 let settings = settings(&[32, 16], &format!("{more}{kind}"));
                 assert_eq!(
                     allocations(&settings, data(500, 64), threads, STEPS),

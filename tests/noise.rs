@@ -46,8 +46,12 @@ fn what_says_nothing_of_noise_is_refused() {
     for (args, parts) in [
         (&["--set", "train.batch=1"][..], &["train.batch: one example says nothing of noise", "batch=32"][..]),
         (&["--set", "train.batch=full"], &["train.batch: the full batch has no noise"]),
-        (&["--set", "probes.noise=false"], &["probes.noise: the noise is not measured"]),
-        (&["--set", "record.statistics=false"], &["record.statistics: the noise is not measured"]),
+        (
+            &["--set", "train.batch=adaptive"],
+            &["train.batch: the noise is measured in batches of one size", "batch=32"],
+        ),
+        (&["--set", "probes.noise=10"], &["probes.noise: the noise is not measured in every step"]),
+        (&["--set", "probes.preset=off"], &["probes.noise: the noise is not measured in every step"]),
         (&["--max-steps", "99"], &["train.epochs: 99 steps are too few", "100 are needed"]),
     ] {
         let output = noise(args);

@@ -21,10 +21,29 @@ use steepest::ops::pointwise::FUNS;
 /// Relative to the largest element: derivatives are sums of products, whose terms the goldens do not tell.
 const DERIVATIVE_TOLERANCE: f64 = 1e-12;
 
-/// Ops that no graph of a user's has, with inputs of their own kind: their cases are in `tests/instances/updates.rs`, and
-/// their values are tested by `tests/optimizers.rs` and `tests/quantities.rs`.
-const END_OF_STEP: [&str; 7] =
-    ["accumulate", "chunk_stats", "clip_factor", "example_stats", "fold", "tap_stats", "update"];
+/// Ops that no graph of a user's has, with inputs of their own kind: their cases are in `tests/instances/updates.rs` and
+/// `tests/instances/measuring.rs`, and their values are tested by `tests/measures.rs`, `tests/optimizers.rs`,
+/// `tests/quantities.rs` and `tests/probes.rs`.
+const END_OF_STEP: [&str; 18] = [
+    "accumulate",
+    "arena_histogram",
+    "chunk_stats",
+    "clip_factor",
+    "copy",
+    "distance_stats",
+    "dot_stats",
+    "example_stats",
+    "fold",
+    "fold_counts",
+    "row_histogram",
+    "saturated",
+    "stopping_stats",
+    "tap_stats",
+    "unit_ages",
+    "update",
+    "variance_stats",
+    "vector_stats",
+];
 
 /// Checks every case, and fails with all that is wrong.
 fn for_each(cases: &[Case], check: impl Fn(&Case) -> Result<(), String>) {

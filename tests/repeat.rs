@@ -19,24 +19,26 @@ fn settings(changes: &[&str]) -> Config {
     config
 }
 
-/// Weights and step record of a run, as the files hold them.
-fn files(changes: &[&str]) -> [Vec<u8>; 2] {
+/// Weights, step record, and record of every tenth step, where there is one, as the files hold them.
+fn files(changes: &[&str]) -> [Vec<u8>; 3] {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let options = TrainOptions { out: Some(out.clone()), command: Vec::new() };
     train(&settings(changes), &options, &mut Silent).unwrap();
-    let read = |name: &str| std::fs::read(Path::new(&out).join(name)).unwrap();
-    [read("model.safetensors"), read("steps.jsonl")]
+    let read = |name: &str| std::fs::read(Path::new(&out).join(name));
+    let seldom = read("steps.every-10.jsonl").unwrap_or_default();
+    [read("model.safetensors").unwrap(), read("steps.jsonl").unwrap(), seldom]
 }
 
 #[test]
 fn a_run_repeats_bit_for_bit_on_any_number_of_threads() {
     for precision in ["train.precision=f32", "train.precision=f64"] {
-        let first = files(&["device.threads=1", precision]);
+        let full = "probes.preset=full";
+        let first = files(&["device.threads=1", precision, full]);
         assert!(first[1].len() > 10_000, "the record has rows");
         for threads in [1, 2, 3, 7] {
             let threads = format!("device.threads={threads}");
-            assert!(files(&[&threads, precision]) == first, "{threads}, {precision}");
+            assert!(files(&[&threads, precision, full]) == first, "{threads}, {precision}");
         }
     }
 }
@@ -49,9 +51,11 @@ fn another_seed_gives_another_run() {
 
 #[test]
 fn measuring_changes_no_weight() {
-    let [with, without] = ["record.statistics=true", "record.statistics=false"].map(|it| files(&[it]));
-    assert!(with[0] == without[0]);
-    assert!(with[1].len() > 2 * without[1].len(), "statistics are recorded");
+    for more in ["train.batch=160", "train.micro_batch=64"] {
+        let [off, default, full] = ["off", "default", "full"].map(|it| files(&[more, &format!("probes.preset={it}")]));
+        assert!(off[0] == default[0] && off[0] == full[0], "{more}");
+        assert!(default[1].len() > 2 * off[1].len() && full[2].len() > 1000, "what is measured is recorded");
+    }
 }
 
 #[test]

@@ -57,7 +57,30 @@ fn a_killed_run_becomes_the_whole_run() {
         ),
         ("three states", "train.optimizer=rmsprop train.centered=true train.momentum=0.5 train.lr=0.001"),
         ("streamed, accumulated", "train.optimizer=adamw train.micro_batch=12 data.resident=false validate.every=0"),
-        ("no statistics, patience", "record.statistics=false validate.patience=1000 validate.keep_best=false"),
+        (
+            "all probes, accumulated",
+            "probes.preset=full probes.distance=geometric train.micro_batch=12 train.optimizer=adam record.every=1",
+        ),
+        ("a probe now and then", "probes.direction=[2,150,400] probes.units=7 probes.histograms=50"),
+        (
+            "adaptive batches, by examples",
+            "train.batch=adaptive train.micro_batch=12 train.optimizer=sgd train.lr=0.1 train.adaptive.every=20 \
+             train.schedule=cosine train.adaptive.rate=scale",
+        ),
+        (
+            "adaptive batches, streamed",
+            "train.batch=adaptive train.micro_batch=9 train.adaptive.max=200 train.adaptive.criterion=norm_test \
+             train.adaptive.threshold=0.2 data.resident=false train.drop_last=true train.epochs=1500",
+        ),
+        (
+            "a plateau of the validation loss, with warm-up",
+            "train.lr=0.02 train.schedule=[{kind=\"warmup\",steps=30},{kind=\"plateau\",factor=0.9,patience=1}]",
+        ),
+        (
+            "a plateau of the training loss, within stretches",
+            "train.schedule={kind=\"plateau\",factor=0.9,patience=1,of=\"train\",steps=70}",
+        ),
+        ("no statistics, patience", "probes.preset=off validate.patience=1000 validate.keep_best=false"),
     ] {
         killed_is_whole(what, changes, "cpu", 2);
     }
@@ -81,7 +104,11 @@ fn a_killed_run_on_a_gpu_becomes_the_whole_run() {
     let Some(trainer) = on_gpu(&Config::builtin_digits(), digits().unwrap()) else { return };
     let device = trainer.executor().info().name.split_whitespace().next().unwrap().to_owned();
     let less = "record.checkpoint=20 train.max_steps=300 train.epochs=40";
-    for changes in ["train.optimizer=adam train.micro_batch=12", "train.optimizer=momentum data.resident=false"] {
+    for changes in [
+        "train.optimizer=adam train.micro_batch=12",
+        "train.optimizer=momentum data.resident=false",
+        "train.batch=adaptive train.micro_batch=12 train.adaptive.max=48 data.resident=false",
+    ] {
         killed_is_whole(changes, &format!("{less} {changes}"), &device, 1);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything above imports this room; this room imports nothing of the crate.
 
+mod cadence;
 mod error;
 mod real;
 mod rng;
@@ -10,6 +11,7 @@ mod simd;
 mod threads;
 mod wide;
 
+pub use cadence::Cadence;
 pub use error::{Error, ErrorKind, Result};
 pub use real::{Real, is_finite_f32};
 pub use rng::{Stream, StreamId, permutation, shuffle, threefry2x32, unit_f32, unit_f64};

@@ -1,5 +1,6 @@
 //! What can be asked for on the command line.
 
+use super::help::{COMPARE, CONFIG, CORPUS, DEVICES, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -31,6 +32,9 @@ pub enum Command {
     /// Say what is wrong with a config, why, and what mends it
     #[command(after_help = DIAGNOSE)]
     Diagnose(DiagnoseArgs),
+    /// Score verdicts on a corpus of faults, beside the rules of other tools
+    #[command(after_help = CORPUS)]
+    Corpus(CorpusArgs),
     /// Judge a trained model on a part of the data or a file
     #[command(after_help = EVAL)]
     Eval(EvalArgs),
@@ -43,6 +47,12 @@ pub enum Command {
     /// Measure the noise of the gradient and advise a batch size
     #[command(after_help = NOISE)]
     Noise(NoiseArgs),
+    /// List what can be measured, with formulas, sources, and what it costs on this device
+    #[command(after_help = PROBES)]
+    Probes(ProbesArgs),
+    /// Test which learning rates lower the loss, and which is the largest that stays stable
+    #[command(after_help = RANGE)]
+    Range(RangeArgs),
     /// Show graph, plans, buffers and memory of a run without running it
     #[command(after_help = PLAN)]
     Plan(PlanArgs),
@@ -56,85 +66,6 @@ pub enum Command {
     #[command(after_help = "Examples:\n  steepest keys\n  steepest keys > settings.md")]
     Keys,
 }
-
-const TRAIN: &str = "\
-Examples:
-  steepest train                                    # the built-in digits, on the best device
-  steepest train net.toml --seed 3 --device cpu
-  steepest train net.toml --set train.lr=0.01 --set 'model.layers[0].out=256'
-  steepest train --epochs 5 --max-time 1m --out runs/short
-  steepest train net.toml --json > summary.json     # progress goes to standard error
-  steepest train net.toml --stop-on exploding,nan   # ends early where a verdict says so, with exit code 3
-  steepest train --resume runs/20260101-120000-net  # a run that was killed goes on
-  steepest train --resume runs/short --epochs 50    # a run that is finished goes on to a later end";
-
-const COMPARE: &str = "\
-Examples:
-  steepest compare                                  # five batch sizes on the built-in digits
-  steepest compare net.toml --examples 20000 --seeds 5
-  steepest compare net.toml --vary train.batch=full,1,32,256 --vary train.optimizer=sgd,adam
-  steepest compare --example convex                 # distance to a known optimum, rates against theory
-  steepest compare --example surface                # who leaves a bad valley, over 20 seeds
-  steepest compare net.toml --target 0.1 --time 30s --json > compare.json
-
-Each variant starts from the same weights and ends when one of the budgets is spent; by default that is the
-number of examples in the epochs of the config, or its train.max_steps if it has that.";
-const DIAGNOSE: &str = "\
-Examples:
-  steepest diagnose net.toml                        # exit code 3 if a fault is found, not for advice
-  steepest diagnose net.toml --try                  # each remedy from the same seed, and all together
-  steepest diagnose net.toml --apply mended.toml    # tries them, and writes the config that did best
-  steepest diagnose net.toml --steps 1000 --json
-
-A verdict is silenced by its id: --set 'verdicts.silence=[\"plateau\"]'.";
-
-const EVAL: &str = "\
-Examples:
-  steepest eval runs/20260101-120000-digits         # its best weights on its test part
-  steepest eval runs/20260101-120000-digits --data new.csv --csv scores.csv
-  steepest eval net.toml --weights model.safetensors --json";
-
-const PREDICT: &str = "\
-Examples:
-  steepest predict runs/20260101-120000-digits --data new.csv
-  steepest predict runs/20260101-120000-digits --data x.npy --out predictions.npy";
-
-const INSPECT: &str = "\
-Examples:
-  steepest inspect net.toml --weights model.safetensors --rows 0..32 --out gradients.safetensors
-  steepest inspect net.toml --weights model.safetensors --rows 0..8 --out g.safetensors --check
-  steepest inspect runs/digits --rows 0..200 --partials --noise
-  steepest inspect runs/digits --worst 20                       # mislabelled ones are often among them
-  steepest inspect runs/digits --part test --conflicts --json
-  steepest inspect runs/digits --rows 0..24 --input-gradient digits.png";
-
-const NOISE: &str = "\
-Examples:
-  steepest noise                                    # the built-in digits
-  steepest noise net.toml --epochs 2
-  steepest noise net.toml --max-steps 500 --json > noise.json
-
-The noise scale is the batch size at which the gradients of single examples scatter as much as the gradient is long
-(McCandlish et al. 2018, \"An Empirical Model of Large-Batch Training\"). Well below it, twice the batch saves half the
-steps; well above it, next to nothing. It grows as training goes on.";
-
-const PLAN: &str = "\
-Examples:
-  steepest plan
-  steepest plan net.toml --set train.batch=256 --device cpu";
-
-const DEVICES: &str = "\
-Examples:
-  steepest devices
-  steepest devices --json
-
-The name of a device may be shortened: --device nvidia takes the first device with that in its name.
-A software adapter is taken only when it is named.";
-
-const CONFIG: &str = "\
-Examples:
-  steepest config > net.toml                        # the built-in digits, to start from
-  steepest config net.toml --set train.optimizer=sgd";
 
 /// Which settings.
 #[derive(Args, Clone, Debug, Default)]
@@ -172,6 +103,49 @@ pub struct NoiseArgs {
     /// Steps after which it ends
     #[arg(long, value_name = "N")]
     pub max_steps: Option<u64>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct ProbesArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Do not measure what probes cost
+    #[arg(long)]
+    pub no_cost: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RangeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What all random numbers follow from; with several seeds, the first
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many seeds: their losses are averaged, and a rate is stable if it is so for all
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u64>,
+    /// The first rate; 1e-6 if not given
+    #[arg(long, value_name = "LR")]
+    pub from: Option<f64>,
+    /// The last rate; 10 if not given
+    #[arg(long, value_name = "LR")]
+    pub to: Option<f64>,
+    /// Steps from the first rate to the last, and for which a rate is held; 200 if not given
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// The folder for range.json, range.csv and the picture: empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Print JSON
@@ -284,6 +258,43 @@ pub struct DiagnoseArgs {
     /// Write what was found as JSON to standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// A set of architectures.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub enum SetName {
+    /// Those that thresholds are chosen on
+    Tuned,
+    /// Those that verdicts are scored on
+    Scored,
+}
+
+#[derive(Args, Debug)]
+pub struct CorpusArgs {
+    /// Which architectures
+    #[arg(long, value_enum, default_value_t = SetName::Scored)]
+    pub set: SetName,
+    /// How many of them; 48 if not given
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub architectures: Option<usize>,
+    /// What the draw of architectures and faults follows from; 1 if not given
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Try the remedies of each run with a fault
+    #[arg(long = "try")]
+    pub tries: bool,
+    /// How many runs go on at once; one for each core if not given
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub workers: Option<usize>,
+    /// Write the table to this new file, which ends in .json, and a line for each run to the one beside it that ends in .csv
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write everything as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Args, Debug)]

@@ -3,25 +3,31 @@
 
 mod args;
 mod compare;
+mod corpus;
 mod devices;
 mod diagnose;
 mod evaluate;
+mod help;
 mod input_gradient;
 mod inspect;
 mod noise;
 mod npy;
 mod plan;
 mod predict;
+mod probes;
+mod range;
 mod settings;
 mod train;
 
 use crate::base::{Error, Result};
 use crate::config;
+use crate::view::number::count;
 use crate::view::style::{Paint, Style};
 use args::{Cli, Command};
 use clap::Parser;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// The exit code where a fault was found.
 const FAULT: u8 = 3;
@@ -55,8 +61,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Predict(args) => predict::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Noise(args) => noise::run(&args),
+        Command::Probes(args) => probes::run(&args),
+        Command::Range(args) => range::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Corpus(args) => corpus::run(&args),
         Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),
         Command::Keys => print(&config::reference()),
     };
@@ -71,6 +80,23 @@ fn print(text: &str) -> Result<()> {
             Err(Error::failure("standard output", format!("could not be written: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Tells how far it is, from the second second on: in place on a terminal, now and then elsewhere.
+fn progress(noun: &'static str) -> impl FnMut(u64, u64) {
+    let live = std::io::stderr().is_terminal();
+    let (every, ends) = if live { (Duration::from_millis(200), "\r") } else { (Duration::from_secs(5), "\n") };
+    let mut shown = Instant::now() + Duration::from_secs(1).saturating_sub(every);
+    let mut any = false;
+    move |done, total| {
+        if any && live && done == total {
+            let _ = write!(std::io::stderr(), "{:40}\r", "");
+        }
+        if done < total && shown.elapsed() > every {
+            (shown, any) = (Instant::now(), true);
+            let _ = write!(std::io::stderr(), "  {noun} {} of {}{ends}", count(done), count(total));
+        }
     }
 }
 

@@ -1,16 +1,14 @@
 //! `steepest noise`.
 
 use super::args::NoiseArgs;
-use super::{print, print_json, settings};
+use super::{print, print_json, progress, settings};
 use crate::base::Result;
-use crate::probe::Quotient;
+use crate::probe::{Against, Quotient};
 use crate::study::{self, LrRule, NoiseStudy};
 use crate::view::number::{count, counted, significant};
 use crate::view::style::{Paint, Style};
 use crate::view::table::{Align, Cell, Table};
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
-use std::time::{Duration, Instant};
 
 /// Measures the noise of the gradient, and says what it advises.
 pub fn run(args: &NoiseArgs) -> Result<()> {
@@ -18,29 +16,11 @@ pub fn run(args: &NoiseArgs) -> Result<()> {
     let numbers = [("seed", args.seed), ("epochs", args.epochs), ("max_steps", args.max_steps)];
     config.set_all(numbers.into_iter().filter_map(|(key, n)| Some(format!("train.{key}={}", n?))))?;
     settings::set_device(&mut config, &args.device)?;
-    let study = study::noise(&config, &mut progress())?;
+    let study = study::noise(&config, &mut progress("step"))?;
     if args.json {
         return print_json(&study);
     }
     print(&text(&study, Style::of(&std::io::stdout())))
-}
-
-/// Tells how far it is, from the second second on: in place on a terminal, now and then elsewhere.
-fn progress() -> impl FnMut(u64, u64) {
-    let live = std::io::stderr().is_terminal();
-    let (every, ends) = if live { (Duration::from_millis(200), "\r") } else { (Duration::from_secs(5), "\n") };
-    let mut shown = Instant::now() + Duration::from_secs(1).saturating_sub(every);
-    let mut any = false;
-    move |done, total| {
-        if any && live && done == total {
-            let _ = write!(std::io::stderr(), "{:40}\r", "");
-        }
-        // The clock is asked only now and then: a small step takes microseconds.
-        if done % 16 == 0 && done < total && shown.elapsed() > every {
-            (shown, any) = (Instant::now(), true);
-            let _ = write!(std::io::stderr(), "  step {} of {}{ends}", count(done), count(total));
-        }
-    }
 }
 
 fn text(study: &NoiseStudy, style: Style) -> String {
@@ -85,12 +65,10 @@ fn text(study: &NoiseStudy, style: Style) -> String {
 fn range(study: &NoiseStudy) -> String {
     let (batch, scale) = (study.batch as f64, study.noise_scale);
     let [low, high] = [scale.low, scale.high].map(|x| if x.is_finite() { count(x.round() as u64) } else { "∞".into() });
-    let judgement = if batch < scale.low / 2.0 {
-        "is far below: a larger one saves steps almost in proportion, where the hardware has room"
-    } else if batch > 2.0 * scale.high {
-        "is far above: a smaller one saves examples at nearly as many steps"
-    } else {
-        "is of that size: a fair trade of steps and examples"
+    let judgement = match Against::of(batch, scale.low, scale.high) {
+        Against::Below => "is far below: a larger one saves steps almost in proportion, where the hardware has room",
+        Against::Above => "is far above: a smaller one saves examples at nearly as many steps",
+        Against::About => "is of that size: a fair trade of steps and examples",
     };
     format!("Batches of {low} to {high} are worth their steps and examples; the batch of {} {judgement}.", study.batch)
 }

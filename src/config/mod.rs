@@ -12,6 +12,7 @@ mod model;
 mod nearest;
 mod optimizer;
 mod output;
+mod probes;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -24,9 +25,12 @@ pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};
 pub use nearest::nearest;
 pub use optimizer::Optimizer;
-pub use output::{CheckpointEvery, Device, Probes, Record, RecordEvery, Validate, ValidateEvery, Verdicts};
+pub use output::{CheckpointEvery, Device, Record, RecordEvery, Validate, ValidateEvery, Verdicts};
+pub use probes::{Preset, Probes, Timing};
 pub use setting::Range;
-pub use train::{Batch, Loss, LossKind, Piece, Precision, Reduction, Schedule, Train};
+pub use train::{
+    Adaptive, AdaptiveRate, Batch, Criterion, Loss, LossKind, Piece, PlateauOf, Precision, Reduction, Schedule, Train,
+};
 pub use units::{Bytes, Span};
 
 use crate::base::{Error, Result};
@@ -54,7 +58,7 @@ section! {
         verdicts: Verdicts = Section;
         /// What is written down.
         record: Record = Section;
-        /// What is measured beside the statistics of every step.
+        /// What is measured of the gradients, and when; `steepest probes` lists what there is. Steps count from 1.
         probes: Probes = Section;
         /// Where it runs.
         device: Device = Section;

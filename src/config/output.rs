@@ -1,4 +1,4 @@
-//! `[validate]`, `[verdicts]`, `[record]`, `[probes]` and `[device]`: what is watched, what is kept, and where it runs.
+//! `[validate]`, `[verdicts]`, `[record]` and `[device]`: what is watched, what is kept, and where it runs.
 
 use super::group::{default, section};
 use super::setting::{Detail, Range, Setting, wrong_type};
@@ -40,20 +40,9 @@ section! {
         every: RecordEvery = default(RecordEvery::Auto).within(Range::AT_LEAST_1);
         /// How many of the last steps are kept in full, to be written if something goes wrong.
         flight: usize = default(1000);
-        /// Whether gradient statistics are taken.
-        statistics: bool = default(true);
         /// When the state is written from which a killed run goes on: `"epoch"` for the end of each epoch, a number of
         /// steps, 0 for never; `"auto"` writes every 16384 steps, more often where steps are large, and at the end.
         checkpoint: CheckpointEvery = default(CheckpointEvery::Auto);
-    }
-}
-
-section! {
-    /// What is measured beside the statistics of every step.
-    pub struct Probes {
-        /// Whether the noise of the gradient is estimated in every step, from the norms of per-example gradients in dense
-        /// layers. It needs `record.statistics` and batches of two examples or more.
-        noise: bool = default(true);
     }
 }
 

@@ -59,6 +59,8 @@ impl Range {
     pub const AT_LEAST_2: Self = Self { low: 2.0, ..Self::ANY };
     /// Zero to one, both possible.
     pub const UNIT: Self = Self { low: 0.0, high: 1.0, ..Self::ANY };
+    /// Above zero and below one.
+    pub const INSIDE_UNIT: Self = Self { low_is_open: true, high_is_open: true, ..Self::UNIT };
     /// Zero, or below one.
     pub const BELOW_1: Self = Self { high_is_open: true, ..Self::UNIT };
 

@@ -41,6 +41,9 @@ fn around(key: &Key, entry: &str) -> String {
     if key.when.is_some_and(|when| when.word == "warmup") && !matches!(key.name(), "steps" | "epochs") {
         lines.push("steps = 5".into());
     }
+    if key.when.is_some_and(|when| when.word == "plateau") && key.name() != "of" {
+        lines.push("of = \"train\"".into());
+    }
     lines.extend((!entry.is_empty()).then(|| entry.to_owned()));
     match key.section() {
         "" => format!("{entry}\n{MODEL}"),
@@ -254,6 +257,15 @@ fn errors_name_the_place_and_what_to_do() {
         (
             "[train]\nschedule = [{ kind = \"cosine\", steps = 1, epochs = 1 }, \"constant\"]",
             &["train.schedule[0]: `steps`"],
+        ),
+        ("[train]\nschedule = [\"plateau\", \"plateau\"]", &["train.schedule[1]: there is a plateau already"]),
+        (
+            "[train]\nschedule = { kind = \"plateau\", steps = 5 }",
+            &["train.schedule: `steps` is for the training loss", "of = \"train\""],
+        ),
+        (
+            "[train]\nadaptive = { min = 64, max = 32 }",
+            &["train.adaptive.max: 32 is less than train.adaptive.min = 64"],
         ),
         ("[trian]\nlr = 1", &["trian: ", "did you mean `train`?"]),
         ("lr = 1", &["lr: ", "did you mean `train.lr`?"]),

@@ -1,6 +1,6 @@
 //! `[loss]` and `[train]`: what is minimized, and how.
 
-use super::group::{Flat, choice, default, entries, kinds, required, section};
+use super::group::{Flat, Section, choice, default, entries, kinds, required, section};
 use super::optimizer::Optimizer;
 use super::setting::{Detail, Range, Setting, wrong_type};
 use super::units::Span;
@@ -68,11 +68,17 @@ section! {
         max_steps: Option<u64> = default(None).within(Range::AT_LEAST_1);
         /// Time after which training ends, if it has not before: seconds, or a text such as `"90s"`, `"10m"`, `"1h30m"`.
         max_time: Option<Duration> = default(None).within(Range::POSITIVE);
-        /// Examples a step, or `"full"` for all of them.
+        /// Examples a step, or `"full"` for all of them, or `"adaptive"` for a number that follows the noise of the gradient as
+        /// `train.adaptive` says.
         batch: Batch = default(Batch::Size(32)).within(Range::AT_LEAST_1);
         /// Examples computed at once; the gradient of a batch is summed over several such parts, exactly. As large as
-        /// memory allows if not set.
+        /// memory allows if not set; 32, if the batch is adaptive.
         micro_batch: Option<usize> = default(None).within(Range::AT_LEAST_1);
+        /// How the batch follows the noise of the gradient, where `train.batch` is `"adaptive"`. A batch is so many micro-batches;
+        /// their number at most doubles or halves at a time, at fixed steps and by nothing but the readings before them, so that
+        /// runs repeat. It needs `probes.noise` in every step and a dense layer. Lengths in epochs, of schedules too, are
+        /// counted in examples then, and `train.drop_last` leaves out a short micro-batch.
+        adaptive: Adaptive = Section;
         /// The rule by which a gradient becomes a step.
         optimizer: Optimizer = Flat;
         /// What the learning rate is multiplied by as training goes on: `"constant"`, a table, or a list of tables whose
@@ -94,6 +100,49 @@ section! {
     }
 }
 
+section! {
+    /// How the batch follows the noise of the gradient.
+    pub struct Adaptive {
+        /// What is asked of a batch.
+        criterion: Criterion = Flat;
+        /// The smallest batch, and the first one; rounded up to whole micro-batches. One micro-batch if not set.
+        min: Option<usize> = default(None).within(Range::AT_LEAST_2);
+        /// The largest batch, rounded down to whole micro-batches. All examples if not set, or if there are fewer.
+        max: Option<usize> = default(None).within(Range::AT_LEAST_2);
+        /// Every so many steps the size is set, once the noise of 100 steps is known.
+        every: u64 = default(32).within(Range::AT_LEAST_1);
+        /// What becomes of the learning rate as the batch grows.
+        rate: AdaptiveRate = default(AdaptiveRate::Keep);
+    }
+}
+
+kinds! {
+    /// What is asked of a batch.
+    pub enum Criterion by "criterion", default Some("noise_scale") => {
+        /// It is as large as the noise scale S/|G|², larger or smaller (McCandlish et al. 2018). Where noise hides the gradient
+        /// it grows.
+        NoiseScale = "noise_scale",
+        /// The norm test: S(1/B − 1/N) is at most `threshold` times ‖ḡ‖², else it grows to where that holds; it never gets smaller
+        /// (Byrd et al. 2012, 3.12).
+        NormTest = "norm_test" {
+            /// The largest share of noise in the square of the gradient's norm. Noise alone has 1; at 0.5 noise and gradient are
+            /// equal, which is the noise scale.
+            threshold: f64 = default(0.5).within(Range::INSIDE_UNIT);
+        },
+    }
+}
+
+choice! {
+    /// What becomes of the learning rate as the batch grows.
+    pub enum AdaptiveRate {
+        /// Nothing: a larger batch takes noise away, as a smaller rate would (Smith et al. 2018).
+        Keep = "keep",
+        /// It grows with the batch over the smallest one: in proportion for `sgd`, `momentum` and `nesterov` (Goyal et al. 2017),
+        /// with the square root for all others (Malladi et al. 2022).
+        Scale = "scale",
+    }
+}
+
 choice! {
     /// The precision of all numbers.
     pub enum Precision {
@@ -111,15 +160,18 @@ pub enum Batch {
     Full,
     /// So many.
     Size(usize),
+    /// As many as the noise of the gradient asks for.
+    Adaptive,
 }
 
 impl Setting for Batch {
     fn type_name() -> String {
-        "\"full\" | integer".into()
+        "\"full\" | \"adaptive\" | integer".into()
     }
     fn parse(value: &Value, place: &str) -> Result<Self> {
         match value {
             Value::String(word) if word == "full" => Ok(Self::Full),
+            Value::String(word) if word == "adaptive" => Ok(Self::Adaptive),
             Value::Integer(_) => usize::parse(value, place).map(Self::Size),
             _ => Err(wrong_type(place, Self::type_name(), value)),
         }
@@ -127,12 +179,13 @@ impl Setting for Batch {
     fn to_toml(&self, detail: Detail) -> Option<Value> {
         match self {
             Self::Full => Some(Value::String("full".into())),
+            Self::Adaptive => Some(Value::String("adaptive".into())),
             Self::Size(size) => size.to_toml(detail),
         }
     }
     fn numbers(&self) -> Vec<f64> {
         match self {
-            Self::Full => Vec::new(),
+            Self::Full | Self::Adaptive => Vec::new(),
             Self::Size(size) => vec![*size as f64],
         }
     }
@@ -182,6 +235,38 @@ kinds! {
             /// The factor at the start.
             from: f64 = default(0.0).within(Range::UNIT);
         },
+        /// Multiplied by `factor` when the loss has stopped to fall, by the rule of PyTorch's `ReduceLROnPlateau`; an improvement
+        /// counts only where it stands out of the noise of the loss. One such table at most.
+        Plateau = "plateau" {
+            /// What the rate is multiplied by.
+            factor: f64 = default(0.1).within(Range::INSIDE_UNIT);
+            /// So many losses in a row may be no improvement; the rate falls with the next.
+            patience: u64 = default(10);
+            /// By which share of the best loss a loss must be below it.
+            threshold: f64 = default(1e-4).within(Range::BELOW_1);
+            /// How many losses are not counted after the rate fell.
+            cooldown: u64 = default(0);
+            /// The least that the rate is multiplied by: `min_lr` over `lr`.
+            min: f64 = default(0.0).within(Range::UNIT);
+            /// Which loss is watched.
+            of: PlateauOf = default(PlateauOf::Validation);
+            /// Steps over which the training loss is averaged; those of an epoch if not set.
+            steps: Option<u64> = default(None).within(Range::AT_LEAST_1);
+            /// By how many standard errors of the difference a loss must be below the best one; 0 is PyTorch's rule. Of validation
+            /// losses the errors are those of the mean difference over the examples; of training losses they follow from
+            /// the jumps between neighbouring steps.
+            noise: f64 = default(2.0).within(Range::NON_NEGATIVE);
+        },
+    }
+}
+
+choice! {
+    /// Which loss a plateau is one of.
+    pub enum PlateauOf {
+        /// Each validation's.
+        Validation = "validation",
+        /// The mean training loss of a stretch of steps.
+        Train = "train",
     }
 }
 
@@ -191,7 +276,7 @@ impl Piece {
     /// The stretch of training that it speaks of, if it names one.
     pub fn span(&self) -> Option<Span> {
         match self {
-            Self::Constant => None,
+            Self::Constant | Self::Plateau { .. } => None,
             Self::Step { every, .. } | Self::Exponential { every, .. } => Some(*every),
             Self::Cosine { steps, epochs, .. } | Self::Warmup { steps, epochs, .. } => {
                 steps.map(Span::Steps).or(epochs.map(Span::Epochs))
@@ -223,6 +308,9 @@ impl Setting for Schedule {
 }
 
 impl Train {
+    /// Examples of a micro-batch where the batch is adaptive and `micro_batch` is not set: the smallest step in its size.
+    pub const MICRO_ROWS_ADAPTIVE: usize = 32;
+
     /// Checks what concerns several keys.
     pub(super) fn check(&self) -> Result<()> {
         if let (Some(micro), Batch::Size(size)) = (self.micro_batch, self.batch)
@@ -231,12 +319,26 @@ impl Train {
             let message = format!("{micro} examples are more than the batch of {size} has");
             return Err(Error::input("train.micro_batch", message).help("raise `train.batch`, or lower this"));
         }
+        if let (Some(min), Some(max)) = (self.adaptive.min, self.adaptive.max)
+            && min > max
+        {
+            let message = format!("{max} is less than train.adaptive.min = {min}");
+            return Err(Error::input("train.adaptive.max", message).help("raise it, or lower train.adaptive.min"));
+        }
         for (i, piece) in self.schedule.pieces.iter().enumerate() {
             let place = if self.schedule.pieces.len() == 1 {
                 "train.schedule".to_owned()
             } else {
                 format!("train.schedule[{i}]")
             };
+            let is_plateau = |piece: &Piece| matches!(piece, Piece::Plateau { .. });
+            if is_plateau(piece) && self.schedule.pieces[..i].iter().any(is_plateau) {
+                return Err(Error::input(place, "there is a plateau already").help("leave one of them out"));
+            }
+            if matches!(piece, Piece::Plateau { of: PlateauOf::Validation, steps: Some(_), .. }) {
+                let message = "`steps` is for the training loss, and the validation loss is watched";
+                return Err(Error::input(place, message).help("set of = \"train\", or leave it out"));
+            }
             let (Piece::Cosine { steps, epochs, .. } | Piece::Warmup { steps, epochs, .. }) = piece else { continue };
             if steps.is_some() && epochs.is_some() {
                 return Err(Error::input(place, "`steps` and `epochs` are both given").help("leave one of them out"));

@@ -1,6 +1,7 @@
 //! In which order examples come, and how they are cut into batches and micro-batches.
 
 use crate::base::{Error, Result, Stream, StreamId, shuffle};
+use serde::{Deserialize, Serialize};
 
 /// What the loss of a batch is, as a sum over its examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,12 @@ impl Batching {
         if self.drop_last { self.examples / batch } else { self.examples.div_ceil(batch) }
     }
 
+    /// How many examples of an epoch are visited.
+    fn epoch_rows(&self) -> usize {
+        let batch = self.batch_rows();
+        if self.drop_last { self.examples / batch * batch } else { self.examples }
+    }
+
     /// How many micro-batches a full logical batch has.
     pub fn micros_per_batch(&self) -> usize {
         self.batch_rows().div_ceil(self.micro)
@@ -76,6 +83,23 @@ pub struct MicroBatch {
     pub epoch: u32,
     /// Which logical batch of the epoch, from 0.
     pub batch: usize,
+    /// Where the run stands behind the logical batch.
+    pub next: Cursor,
+}
+
+/// Where a run stands in its data, between two logical batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Logical batches so far: the number of the next.
+    pub step: u64,
+    /// Epochs done.
+    pub epoch: u32,
+    /// Logical batches of this epoch so far.
+    pub batch: usize,
+    /// Examples of this epoch so far.
+    pub start: usize,
+    /// How many examples the next logical batch has, if so many are left.
+    pub rows: usize,
 }
 
 /// A cursor over all micro-batches of a run, epoch after epoch, without end. It allocates when made, and never after.
@@ -86,8 +110,11 @@ pub struct Schedule {
     /// The order of epoch `ordered`.
     order: Vec<u32>,
     ordered: Option<u32>,
-    epoch: u32,
-    batch: usize,
+    /// Examples of an epoch that are visited.
+    epoch_rows: usize,
+    /// Whether batches may change their size.
+    varies: bool,
+    at: Cursor,
     micro: usize,
     /// The sum of the weights of the logical batch that the cursor is in.
     total: f64,
@@ -129,11 +156,44 @@ impl Schedule {
             weights: weights.map(<[f64]>::to_vec),
             order: (0..batching.examples as u32).collect(),
             ordered: None,
-            epoch: 0,
-            batch: 0,
+            epoch_rows: batching.epoch_rows(),
+            varies: false,
+            at: Cursor { rows: batching.batch_rows(), ..Cursor::default() },
             micro: 0,
             total: 0.0,
         })
+    }
+
+    /// The same for batches that change their size on the way, by whole micro-batches; the first ones have `batching.batch`
+    /// examples. With `drop_last` an epoch leaves out a short micro-batch at its end, so that which examples it visits does not
+    /// depend on how they are cut.
+    ///
+    /// # Errors
+    /// As [`Schedule::new`], or a batch that is not of whole micro-batches.
+    pub fn varying(batching: Batching, weights: Option<&[f64]>) -> Result<Self> {
+        let mut schedule = Self::new(batching, weights)?;
+        let Batching { batch, micro, .. } = batching;
+        if batch % micro != 0 {
+            return Err(Error::input("batch", format!("{batch}, it must be a multiple of the micro-batch of {micro}")));
+        }
+        let by_micro = Batching { batch: micro, ..batching };
+        (schedule.epoch_rows, schedule.varies) = (by_micro.epoch_rows(), true);
+        schedule.at.rows = batch;
+        Ok(schedule)
+    }
+
+    /// Examples of an epoch that are visited.
+    pub fn epoch_rows(&self) -> usize {
+        self.epoch_rows
+    }
+
+    /// From the next logical batch on, batches have `rows` examples.
+    ///
+    /// # Panics
+    /// If batches do not vary, within a logical batch, or if `rows` is no multiple of the micro-batch.
+    pub fn set_batch(&mut self, rows: usize) {
+        assert!(self.varies && self.micro == 0 && rows > 0 && rows.is_multiple_of(self.batching.micro));
+        self.at.rows = rows;
     }
 
     /// How epochs are cut.
@@ -147,41 +207,48 @@ impl Schedule {
         MicroBatch { indices: Vec::with_capacity(micro), weights: Vec::with_capacity(micro), ..MicroBatch::default() }
     }
 
-    /// The epoch and the batch in it that come next.
-    pub fn position(&self) -> (u32, usize) {
-        (self.epoch, self.batch)
+    /// Where the next logical batch begins.
+    pub fn cursor(&self) -> Cursor {
+        self.at
     }
 
-    /// Goes to the first micro-batch of a logical batch, as if all before it had been visited.
+    /// Goes to a place where a run stood, as if all before it had been visited.
     ///
     /// # Errors
-    /// The epoch has no such batch.
-    pub fn seek(&mut self, epoch: u32, batch: usize) -> Result<()> {
-        let batches = self.batching.batches_per_epoch();
-        if batch >= batches {
-            return Err(Error::input("batch", format!("{batch}, an epoch has {batches}")));
+    /// The epoch has no such example, or batches have another size.
+    pub fn seek(&mut self, to: Cursor) -> Result<()> {
+        let Batching { micro, .. } = self.batching;
+        let fits = if self.varies {
+            to.rows > 0 && to.rows.is_multiple_of(micro) && to.start.is_multiple_of(micro)
+        } else {
+            to.rows == self.at.rows && to.start == to.batch.saturating_mul(to.rows)
+        };
+        if !fits || to.start >= self.epoch_rows {
+            let message = format!("no batch of {} examples begins at example {} of an epoch", to.rows, to.start);
+            return Err(Error::input("batch", message));
         }
-        (self.epoch, self.batch, self.micro) = (epoch, batch, 0);
+        (self.at, self.micro) = (to, 0);
         Ok(())
     }
 
-    /// Goes to the logical batch that is number `step` of the run, from 0.
+    /// Where the logical batch number `step` of the run begins, from 0, if all batches are of one size.
     ///
     /// # Errors
     /// It would be in epoch 2³² or later.
-    pub fn seek_step(&mut self, step: u64) -> Result<()> {
+    pub fn cursor_of_step(&self, step: u64) -> Result<Cursor> {
         let batches = self.batching.batches_per_epoch() as u64;
         let epoch =
             u32::try_from(step / batches).map_err(|_| Error::input("step", format!("{step} is beyond all epochs")))?;
-        self.seek(epoch, (step % batches) as usize)
+        let (batch, rows) = ((step % batches) as usize, self.batching.batch_rows());
+        Ok(Cursor { step, epoch, batch, start: batch * rows, rows })
     }
 
     /// Writes the next micro-batch to `out` and goes on.
     pub fn fill(&mut self, out: &mut MicroBatch) {
         self.bring_order();
-        let Batching { batch, micro, .. } = self.batching;
-        let start = self.batch * self.batching.batch_rows();
-        let members = &self.order[start..self.order.len().min(start.saturating_add(batch))];
+        let Batching { micro, .. } = self.batching;
+        let Cursor { start, rows, .. } = self.at;
+        let members = &self.order[start..self.epoch_rows.min(start.saturating_add(rows))];
         let weight = |index: u32| self.weights.as_ref().map_or(1.0, |weights| weights[index as usize]);
         if self.micro == 0 {
             self.total = members.iter().map(|&index| weight(index)).sum();
@@ -203,32 +270,30 @@ impl Schedule {
         out.batch_rows = members.len();
         out.micro = self.micro;
         out.last = first_row + real.len() == members.len();
-        out.epoch = self.epoch;
-        out.batch = self.batch;
-        out.step = u64::from(self.epoch) * self.batching.batches_per_epoch() as u64 + self.batch as u64;
-        self.advance(out.last);
-    }
-
-    fn advance(&mut self, last: bool) {
-        self.micro += 1;
-        if last {
-            self.micro = 0;
-            self.batch += 1;
+        (out.epoch, out.batch, out.step) = (self.at.epoch, self.at.batch, self.at.step);
+        let end = start + members.len();
+        out.next = Cursor { step: self.at.step + 1, rows, ..self.at };
+        if end == self.epoch_rows {
+            let epoch = self.at.epoch.checked_add(1).expect("fewer than 2³² epochs");
+            (out.next.epoch, out.next.batch, out.next.start) = (epoch, 0, 0);
+        } else {
+            (out.next.batch, out.next.start) = (self.at.batch + 1, end);
         }
-        if self.batch == self.batching.batches_per_epoch() {
-            self.batch = 0;
-            self.epoch = self.epoch.checked_add(1).expect("fewer than 2³² epochs");
+        if out.last {
+            (self.at, self.micro) = (out.next, 0);
+        } else {
+            self.micro += 1;
         }
     }
 
     /// Makes `order` that of the current epoch, in place.
     fn bring_order(&mut self) {
-        if !self.batching.shuffle || self.ordered == Some(self.epoch) {
+        if !self.batching.shuffle || self.ordered == Some(self.at.epoch) {
             return;
         }
         self.order.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
-        shuffle(&mut self.order, &mut Stream::new(self.batching.seed, StreamId::Shuffle(self.epoch)));
-        self.ordered = Some(self.epoch);
+        shuffle(&mut self.order, &mut Stream::new(self.batching.seed, StreamId::Shuffle(self.at.epoch)));
+        self.ordered = Some(self.at.epoch);
     }
 }
 
@@ -332,12 +397,64 @@ mod tests {
         let mut schedule = Schedule::new(BATCHING, None).unwrap();
         let all = collect(&mut schedule, 28);
         for step in [0, 1, 2, 3, 5, 10] {
-            schedule.seek_step(step).unwrap();
-            assert_eq!(schedule.position(), ((step / 3) as u32, (step % 3) as usize));
+            let cursor = schedule.cursor_of_step(step).unwrap();
+            schedule.seek(cursor).unwrap();
+            assert_eq!((cursor.epoch, cursor.batch), ((step / 3) as u32, (step % 3) as usize));
             let from = all.iter().position(|m| m.step == step).unwrap();
             assert_eq!(collect(&mut schedule, 4)[..], all[from..][..4], "step {step}");
         }
-        assert!(schedule.seek(0, 3).is_err() && schedule.seek_step(u64::MAX).is_err());
+        assert!(schedule.cursor_of_step(u64::MAX).is_err());
+        for wrong in [
+            Cursor { step: 3, epoch: 0, batch: 3, start: 30, rows: 10 },
+            Cursor { step: 1, epoch: 0, batch: 1, start: 8, rows: 10 },
+            Cursor { step: 1, epoch: 0, batch: 1, start: 8, rows: 8 },
+        ] {
+            assert!(schedule.seek(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn batches_that_vary_visit_the_same_micro_batches() {
+        for drop_last in [false, true] {
+            let batching = Batching { batch: 4, drop_last, ..BATCHING };
+            let mut plain = Schedule::new(batching, None).unwrap();
+            let mut varying = Schedule::varying(batching, None).unwrap();
+            assert_eq!(varying.epoch_rows(), if drop_last { 20 } else { 23 });
+            let mut micros = Vec::new();
+            let (mut out, mut cursors) = (varying.micro_batch(), Vec::new());
+            for (batch, rows) in [4, 8, 12, 4, 400, 8, 8].into_iter().enumerate() {
+                varying.set_batch(rows);
+                assert_eq!(varying.cursor().step, batch as u64);
+                cursors.push((varying.cursor(), micros.len()));
+                loop {
+                    varying.fill(&mut out);
+                    micros.push(out.clone());
+                    if out.last {
+                        break;
+                    }
+                }
+                assert!(
+                    (micros.iter().rev().take(out.micro + 1).map(|m| m.weights.iter().sum::<f64>()).sum::<f64>() - 1.0)
+                        .abs()
+                        < 1e-15
+                );
+            }
+            let same = collect(&mut plain, micros.len());
+            assert!(
+                micros.iter().zip(&same).all(|(a, b)| (&a.indices, a.rows, a.epoch) == (&b.indices, b.rows, b.epoch))
+            );
+            let sizes: Vec<usize> = micros.iter().filter(|m| m.last).map(|m| m.batch_rows).collect();
+            // The third batch takes what is left of the epoch, and so does the fifth.
+            let expected = if drop_last { [4, 8, 8, 4, 16, 8, 8] } else { [4, 8, 11, 4, 19, 8, 8] };
+            assert_eq!(sizes, expected);
+            for (cursor, from) in cursors {
+                varying.seek(cursor).unwrap();
+                assert_eq!(collect(&mut varying, 1)[0], micros[from]);
+            }
+            let wrong = Cursor { step: 1, epoch: 0, batch: 0, start: 3, rows: 4 };
+            assert!(varying.seek(wrong).is_err() && varying.seek(Cursor { start: 0, rows: 6, ..wrong }).is_err());
+        }
+        assert!(Schedule::varying(BATCHING, None).unwrap_err().to_string().contains("multiple of the micro-batch"));
     }
 
     #[test]

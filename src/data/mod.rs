@@ -25,7 +25,7 @@ mod rows;
 mod source;
 mod synthetic;
 
-pub use batch::{Batching, MicroBatch, Reduction, Schedule};
+pub use batch::{Batching, Cursor, MicroBatch, Reduction, Schedule};
 pub use bytes::BytesDataset;
 pub use csv::{Column, Columns, CsvSource, Encoded, TargetColumns};
 pub use dataset::{Dataset, Targets, Task};

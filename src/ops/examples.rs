@@ -13,7 +13,7 @@ use std::ops::Range;
 pub(crate) const ROWS_EACH: usize = 16;
 
 /// Records of the norms ‖∂(wᵢℓᵢ)/∂(W, b)‖ of a dense layer, wᵢ being the example's share of the loss: field `SQUARES` holds the
-/// sum of their squares. Inputs: x [n, inputs], what comes into the layer; ∂L/∂z [n, outputs]. Output [⌈n/16⌉, 8],
+/// sum of their squares, and `MAX` the root of that, since nobody asks for the largest. Inputs: x [n, inputs], what comes into the layer; ∂L/∂z [n, outputs]. Output [⌈n/16⌉, 8],
 /// overwritten. A row with an element that is not finite counts as one number that is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExampleStats {
@@ -58,33 +58,102 @@ impl<R: Real> WithSimd for Groups<'_, R> {
         let Self { x, z, rows, first, bias, out } = self;
         for (i, out) in out.chunks_exact_mut(RECORD).enumerate() {
             let from = first + i * ROWS_EACH;
-            let count = ROWS_EACH.min(rows - from);
-            let [mut incoming, mut outgoing] = [[R::ZERO; ROWS_EACH]; 2];
-            for (row, (incoming, outgoing)) in (from..from + count).zip(incoming.iter_mut().zip(&mut outgoing)) {
-                *incoming = square_sum(simd, &x.0[row * x.1..(row + 1) * x.1]);
-                *outgoing = square_sum(simd, &z.0[row * z.1..(row + 1) * z.1]);
+            let range = from..rows.min(from + ROWS_EACH);
+            let mut norms = Norms::none(simd);
+            let mut row = range.start;
+            while row + AT_ONCE <= range.end {
+                norms.add::<AT_ONCE>(x, z, row);
+                row += AT_ONCE;
             }
-            let (mut sum, mut max, mut largest) = (R::ZERO, R::ZERO, R::ZERO);
-            for (x, z) in incoming.into_iter().zip(outgoing).take(count) {
-                let square = z * (x + bias);
-                sum += square;
-                max = if square > max { square } else { max };
-                largest = largest.max(x).max(z);
+            while row < range.end {
+                norms.add::<1>(x, z, row);
+                row += 1;
             }
-            // Squares that left the normal numbers are at most 2⁻¹²⁶ each, and count for at most 2³⁰ as much: nothing, beside
-            // a sum like this. What is not finite makes the sum so.
-            let plain = sum > R::exp2i(-64) && sum.is_finite() && largest < R::exp2i(30);
             out.fill(R::ZERO);
-            if plain {
-                out[MAX] = max.sqrt();
-                let scale = scale_of(out[MAX]);
-                out[SQUARES] = sum * scale * scale;
-            } else {
-                let range = from..from + count;
-                scaled(range, x, z, bias, out);
+            match norms.sum(bias) {
+                Some(sum) => set(out, sum.sqrt()),
+                None => scaled(range, x, z, bias, out),
             }
         }
     }
+}
+
+/// Rows whose sums of squares are taken side by side, so that additions do not wait for each other.
+const AT_ONCE: usize = 4;
+
+/// Σ‖δᵢ‖²‖xᵢ‖² of some rows. Lanes of ‖xᵢ‖² are multiplied by ‖δᵢ‖² before they are summed: one sum over lanes a row, not two.
+struct Norms<S: Simd, R: Real> {
+    simd: S,
+    /// Lane by lane Σ‖δᵢ‖²‖xᵢ‖².
+    products: Wide<S, R>,
+    /// Σ‖δᵢ‖².
+    outgoing: R,
+    /// The largest lanes of ‖xᵢ‖² and ‖δᵢ‖².
+    largest: Wide<S, R>,
+}
+
+impl<S: Simd, R: Real> Norms<S, R> {
+    #[inline(always)]
+    fn none(simd: S) -> Self {
+        let none = Wide::zero(simd);
+        Self { simd, products: none, outgoing: R::ZERO, largest: none }
+    }
+
+    /// Takes in `N` rows from `first` on.
+    #[inline(always)]
+    fn add<const N: usize>(&mut self, x: (&[R], usize), z: (&[R], usize), first: usize) {
+        let incoming = square_sums::<S, R, N>(self.simd, &x.0[first * x.1..], x.1);
+        let outgoing = square_sums::<S, R, N>(self.simd, &z.0[first * z.1..], z.1);
+        for (x, z) in incoming.into_iter().zip(outgoing) {
+            self.largest = self.largest.max(x).max(z);
+            let z = z.sum_lanes();
+            self.outgoing += z;
+            self.products = x.mul_add(Wide::splat(self.simd, z), self.products);
+        }
+    }
+
+    /// Σ‖δᵢ‖²(‖xᵢ‖² + bias), where it can be told from squares. Those that left the normal numbers are at most 2⁻¹²⁶ each, and
+    /// count for at most 2³⁴ as much, by 16 lanes below 2³⁰: nothing, beside a sum like this. What is not finite makes the
+    /// sum so.
+    #[inline(always)]
+    fn sum(&self, bias: R) -> Option<R> {
+        let sum = self.products.sum_lanes() + self.outgoing * bias;
+        let is_plain = sum > R::exp2i(-64) && sum.is_finite() && self.largest.max_lanes() < R::exp2i(30);
+        is_plain.then_some(sum)
+    }
+}
+
+/// Lane by lane the sums of squares of the first `N` rows.
+#[inline(always)]
+fn square_sums<S: Simd, R: Real, const N: usize>(simd: S, xs: &[R], width: usize) -> [Wide<S, R>; N] {
+    let lanes = Wide::<S, R>::lanes();
+    let mut rows = [&xs[..width]; N];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &xs[i * width..][..width];
+    }
+    let mut sums = [Wide::zero(simd); N];
+    let whole = width / lanes * lanes;
+    for from in (0..whole).step_by(lanes) {
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            let x = Wide::load(simd, &row[from..from + lanes]);
+            *sum = x.mul_add(x, *sum);
+        }
+    }
+    if whole < width {
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            let x = Wide::load(simd, &row[whole..]);
+            *sum = x.mul_add(x, *sum);
+        }
+    }
+    sums
+}
+
+/// Makes a record that of one number, the root of a sum of squares.
+#[inline(always)]
+fn set<R: Real>(record: &mut [R], root: R) {
+    let scaled = root * scale_of(root);
+    record[MAX] = root;
+    record[SQUARES] = scaled * scaled;
 }
 
 /// The record of rows with elements that are tiny, huge or not finite.
@@ -99,24 +168,10 @@ fn scaled<R: Real>(rows: Range<usize>, x: (&[R], usize), z: (&[R], usize), bias:
         *norm = outgoing * (incoming * incoming + bias).sqrt();
     }
     record::measured(OfNorms, &norms[..count], R::ONE, out);
-}
-
-/// The sum of squares of a row.
-#[inline(always)]
-fn square_sum<S: Simd, R: Real>(simd: S, xs: &[R]) -> R {
-    let lanes = Wide::<S, R>::lanes();
-    let mut sums = Wide::zero(simd);
-    let whole = xs.chunks_exact(lanes);
-    let rest = whole.remainder();
-    for part in whole {
-        let x = Wide::load(simd, part);
-        sums = x.mul_add(x, sums);
+    let root = out[SQUARES].sqrt() / scale_of(out[MAX]);
+    if root.is_finite() {
+        set(out, root);
     }
-    if !rest.is_empty() {
-        let x = Wide::load(simd, rest);
-        sums = x.mul_add(x, sums);
-    }
-    sums.sum_lanes()
 }
 
 /// The norm of a row; NaN if an element is not finite.

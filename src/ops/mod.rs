@@ -2,10 +2,12 @@
 //!
 //! One floor with [`crate::graph`]. No wgpu type is named here.
 
+pub mod arenas;
 pub mod dropout;
 pub mod examples;
 pub mod gather;
 mod gpu;
+pub mod histogram;
 pub mod layout;
 pub mod loss;
 pub mod matmul;
@@ -17,6 +19,8 @@ pub mod reduce;
 pub mod shaders;
 pub mod softmax;
 pub mod stats;
+pub mod units;
+pub mod variance;
 
 use crate::base::{DType, Error, Result, Type};
 
@@ -24,12 +28,17 @@ use crate::base::{DType, Error, Result, Type};
 /// has a test case, and a test reads this folder so that none is left out.
 pub const OPS: &[&str] = &[
     "accumulate",
+    "arena_histogram",
     "chunk_stats",
     "clip_factor",
     "concat",
+    "copy",
+    "distance_stats",
+    "dot_stats",
     "dropout",
     "example_stats",
     "fold",
+    "fold_counts",
     "gather_rows",
     "layer_norm",
     "layer_norm_grad",
@@ -38,15 +47,21 @@ pub const OPS: &[&str] = &[
     "pad",
     "pointwise",
     "reshape",
+    "row_histogram",
+    "saturated",
     "scatter_add_rows",
     "slice",
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_grad",
+    "stopping_stats",
     "sum",
     "tap_stats",
     "transpose",
+    "unit_ages",
     "update",
+    "variance_stats",
+    "vector_stats",
 ];
 
 /// Answers for ops that do not work in place, have no derivative, are primitives, or need no scratch memory.

@@ -1,7 +1,7 @@
 //! The texts of the shaders: templates embedded in the library, rendered with the values that a [`Shader`] names.
 
 use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
-use super::{examples, record, stats};
+use super::{examples, histogram, record, stats};
 use crate::base::{Error, Result};
 use crate::graph::{Dispatch, Shader};
 use minijinja::syntax::SyntaxConfig;
@@ -20,12 +20,12 @@ templates! {
     "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/record.wgsl"
     "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
-    "dropout.wgsl" "examples.wgsl" "gather.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
-    "softmax.wgsl" "stats.wgsl"
+    "arenas.wgsl" "dropout.wgsl" "examples.wgsl" "gather.wgsl" "histogram.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
+    "softmax.wgsl" "stats.wgsl" "units.wgsl" "variance.wgsl"
 }
 
 /// The numbers that shaders share with the host.
-const NUMBERS: [(&str, usize); 17] = [
+const NUMBERS: [(&str, usize); 19] = [
     ("THREADS", THREADS),
     ("ROW_THREADS", ROW_THREADS),
     ("RECORD_THREADS", RECORD_THREADS),
@@ -43,6 +43,8 @@ const NUMBERS: [(&str, usize); 17] = [
     ("CLIP", stats::CLIP),
     ("HALT", stats::HALT),
     ("NORM", stats::NORM),
+    ("BINS", histogram::BINS),
+    ("BIN_OFFSET", histogram::BIN_OFFSET as usize),
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

@@ -90,6 +90,12 @@ impl Rows {
     }
 }
 
+/// The rows of a tapped value of this shape that record `group` is of, the first `real` rows being there.
+pub(crate) fn rows_of_group(shape: &Shape, group: usize, real: usize) -> Range<usize> {
+    let rows = Rows::of(shape);
+    Rows { real: rows.end.min(real), ..rows }.group(group)
+}
+
 /// What the taps of some layers read: activations and ∂L/∂z by turns.
 struct Taps<'a, R> {
     values: [(&'a [R], Rows); VALUES_MAX],

@@ -61,8 +61,20 @@ pub fn segments(arena: &Arena) -> Vec<u32> {
     arena.tensors.iter().flat_map(of).collect()
 }
 
+/// For each chunk of a part, which tensor it belongs to.
+pub fn owners(arena: &Arena, part: usize) -> Vec<usize> {
+    let tensors = arena.tensors.iter().enumerate().filter(|(_, tensor)| tensor.part == part);
+    tensors.flat_map(|(i, tensor)| vec![i; tensor.shape.len().div_ceil(CHUNK)]).collect()
+}
+
+/// Where the records of the chunks of a part lie in a buffer of the records of all parts.
+pub fn record_place(arena: &Arena, buffer: &str, part: usize) -> Place {
+    let chunks = arena.parts.iter().sum::<usize>() / CHUNK;
+    Place { buffer: buffer.to_owned(), offset: first_chunks(arena)[part] * RECORD, len: chunks * RECORD }
+}
+
 /// The number of the first chunk of each part, counted over all parts.
-fn first_chunks(arena: &Arena) -> Vec<usize> {
+pub fn first_chunks(arena: &Arena) -> Vec<usize> {
     let before = |sum: &mut usize, len: &usize| Some(std::mem::replace(sum, *sum + len / CHUNK));
     arena.parts.iter().scan(0, before).collect()
 }
@@ -141,8 +153,7 @@ impl<'a> Builder<'a> {
 
     /// Puts the records of a part behind those of the parts before it.
     fn place_records(&mut self, records: ValueId, buffer: &str, part: usize) {
-        let (offset, len) = (first_chunks(self.arena)[part] * RECORD, self.chunks() * RECORD);
-        self.places.push((records, Place { buffer: buffer.to_owned(), offset, len }));
+        self.places.push((records, record_place(self.arena, buffer, part)));
     }
 
     /// All records of a buffer that [`Self::place_records`] filled. To the graph it is another source: what makes it come

@@ -1,12 +1,20 @@
-//! Where the statistics of a step lie on the device: records of taps, the table that they are folded into, its rows.
+//! Where the readings of a step lie on the device: records of taps, the table that they are folded into, its rows.
 
+use super::table::{Agenda, Due, Need, Needs};
 use crate::base::Shape;
 use crate::ops::examples::ExampleStats;
+use crate::ops::histogram::BINS;
 use crate::ops::record::RECORD;
 use crate::ops::stats::TapStats;
 
 /// Rows between two parts of a buffer of records: 8 records are 256 bytes, which every adapter can bind at.
 const ALIGN: usize = 8;
+
+/// How many products there are of each tensor.
+const DOTS: usize = 3;
+
+/// Rows of the table that a histogram takes.
+const BINS_ROWS: usize = BINS / RECORD;
 
 /// The next row at which a part of a record buffer may begin.
 pub fn aligned(row: usize) -> usize {
@@ -22,84 +30,257 @@ pub struct RecordSpan {
     pub count: usize,
 }
 
-/// The layout of the tap records and of the table.
-///
-/// Table rows: the forward taps, the signal taps, the examples of dense layers, the loss; then, from [`Layout::params_row`] on, one row a parameter
-/// tensor. Without statistics the loss is the only row.
+/// What some rows of the table are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Activations behind each layer.
+    Activations,
+    /// The signal at each layer.
+    Signals,
+    /// Units of each layer whose activation can leave them dead, then saturated activations of each that saturates.
+    Units,
+    /// Examples of each dense layer.
+    Examples,
+    /// The loss.
+    Loss,
+    /// Losses of examples, times their shares.
+    Losses,
+    /// Products of each example's gradient with the mean gradient.
+    Projections,
+    /// Products of each example's gradient with the last update.
+    Slopes,
+    /// Gradient, weights and update of each tensor.
+    Params,
+    /// Variance of the partial derivatives of each layer.
+    Variance,
+    /// The same with something added to each variance.
+    Stopping,
+    /// Of each tensor: products of gradient and last gradient; of gradient and last update; of last gradient and last update.
+    /// [`Layout::dot`] tells the rows apart.
+    Dots,
+    /// The last update of each tensor.
+    LastUpdate,
+    /// How far each tensor is from where it began.
+    Distance,
+    /// Histograms of the activations behind each layer: [`Layout::histogram`] reads them.
+    ActivationCounts,
+    /// Histograms of the gradient of each layer.
+    GradientCounts,
+    /// Histograms of the weights of each layer.
+    WeightCounts,
+}
+
+/// What is folded of taps beside the records of every layer, and what needs it.
+const TAPPED: [(Need, &[Part]); 4] = [
+    (Need::Units, &[Part::Units]),
+    (Need::Examples, &[Part::Examples]),
+    (Need::Projections, &[Part::Projections]),
+    (Need::Slopes, &[Part::Losses, Part::Slopes]),
+];
+
+const PARTS: usize = Part::WeightCounts as usize + 1;
+
+/// Tap records that are folded into neighbouring rows of the table at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// Tap records: the forward taps of all layers, the signal taps, the examples of dense layers. Taps of the layers of one
-    /// [`TapStats`] lie behind each other, layer by layer.
+pub struct Fold {
+    /// What they are of.
+    pub parts: Vec<Part>,
+    /// The records of each row. The loss is a row without.
     pub spans: Vec<RecordSpan>,
-    /// Records in the tap buffer.
-    pub records: usize,
-    /// How many layers are tapped.
-    pub layers: usize,
-    /// How many dense layers have the norms of their examples' gradients measured.
-    pub dense: usize,
-    /// How many parameter tensors have rows.
+    /// The first row.
+    pub row: usize,
+}
+
+impl Fold {
+    /// What has to be due for it; none for that of every step.
+    pub fn need(&self) -> Option<Need> {
+        let of = TAPPED.iter().find(|(_, parts)| self.parts.first() == parts.first());
+        of.filter(|_| !self.parts.contains(&Part::Loss)).map(|(need, _)| *need)
+    }
+
+    /// First record and one past the last of each row: what the fold reads.
+    pub fn segments(&self) -> Vec<u32> {
+        let ends = self.spans.iter().flat_map(|span| [span.first, span.first + span.count]);
+        ends.map(|record| record as u32).collect()
+    }
+}
+
+/// What is tapped of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tapped {
+    /// The shape of the activations behind each layer.
+    pub activations: Vec<Shape>,
+    /// The shape of what each layer gives.
+    pub outputs: Vec<Shape>,
+    /// The layers whose activation can leave units dead.
+    pub rectified: Vec<usize>,
+    /// The layers whose activation saturates.
+    pub bounded: Vec<usize>,
+    /// The dense layers.
+    pub dense: Vec<usize>,
+    /// How many parameter tensors there are.
     pub tensors: usize,
 }
 
+/// The layout of tap records, counts and table.
+///
+/// The first rows are those of every step's taps, with the loss last; behind them, each part where every adapter can bind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// What is tapped.
+    pub tapped: Tapped,
+    /// Folds of tap records: the first is that of every step.
+    pub folds: Vec<Fold>,
+    /// Records in the tap buffer.
+    pub records: usize,
+    /// The rows of counts of the activations behind each layer.
+    pub counts: Vec<RecordSpan>,
+    /// The first row of each part, where there is one.
+    starts: [Option<usize>; PARTS],
+    rows: usize,
+}
+
 impl Layout {
-    /// The layout for tapped values of these shapes (activation and pre-activation of each layer), so many dense layers whose
-    /// examples are measured, and so many tensors.
-    pub fn new(activations: &[Shape], pre_activations: &[Shape], dense: usize, tensors: usize) -> Self {
-        let mut layout = Self { layers: activations.len(), dense, tensors, ..Self::default() };
-        let mut signals = Vec::new();
-        for (layer, (activation, pre_activation)) in activations.iter().zip(pre_activations).enumerate() {
-            if layer % TapStats::LAYERS_MAX == 0 {
-                layout.records = aligned(layout.records);
-            }
-            let mut span = |shape: &Shape| {
-                let span = RecordSpan { first: layout.records, count: TapStats::groups(shape) };
-                layout.records += span.count;
-                span
-            };
-            let forward = span(activation);
-            signals.push(span(pre_activation));
-            layout.spans.push(forward);
+    /// The layout for what is tapped, and when.
+    pub fn new(tapped: Tapped, agenda: &Agenda) -> Self {
+        let mut layout =
+            Self { tapped, folds: Vec::new(), records: 0, counts: Vec::new(), starts: [None; PARTS], rows: 0 };
+        let every = agenda.needs(Due::default());
+        let ever = agenda.needs_ever();
+        layout.fold_every_step(every);
+        let apart = |need| ever.has(need) && !every.has(need);
+        for (_, parts) in TAPPED.iter().filter(|(need, _)| apart(*need)) {
+            layout.fold(parts);
         }
-        layout.spans.append(&mut signals);
-        for _ in 0..dense {
-            let first = aligned(layout.records);
-            let count = ExampleStats::groups(&pre_activations[0]);
-            layout.spans.push(RecordSpan { first, count });
-            layout.records = first + count;
+        let (tensors, layers) = (layout.tapped.tensors, layout.tapped.outputs.len());
+        let of_arenas = [
+            (Need::Records, Part::Params, tensors),
+            (Need::Squares, Part::Variance, layers),
+            (Need::Squares, Part::Stopping, layers),
+            (Need::Last, Part::LastUpdate, tensors),
+            (Need::Initial, Part::Distance, tensors),
+        ];
+        for (_, part, rows) in of_arenas.into_iter().filter(|(need, ..)| ever.has(*need)) {
+            layout.rows = aligned(layout.rows);
+            layout.take(part, rows);
+        }
+        if ever.has(Need::Last) {
+            layout.rows = aligned(layout.rows);
+            layout.take(Part::Dots, DOTS * aligned(tensors));
+        }
+        if ever.has(Need::Counts) {
+            for part in [Part::ActivationCounts, Part::GradientCounts, Part::WeightCounts] {
+                layout.rows = aligned(layout.rows);
+                layout.take(part, BINS_ROWS * layout.tapped.activations.len());
+            }
+            let mut first = 0;
+            for shape in &layout.tapped.activations {
+                layout.counts.push(RecordSpan { first, count: TapStats::groups(shape) });
+                first = aligned(first + TapStats::groups(shape));
+            }
         }
         // An empty buffer cannot be bound.
         layout.records = layout.records.max(1);
         layout
     }
 
-    /// The segments that fold the tap records into the first rows; the loss row folds none.
-    pub fn segments(&self) -> Vec<u32> {
-        let spans = self.spans.iter().flat_map(|span| [span.first, span.first + span.count]);
-        spans.chain([0, 0]).map(|record| record as u32).collect()
+    fn take(&mut self, part: Part, rows: usize) {
+        self.starts[part as usize] = Some(self.rows);
+        self.rows += rows;
     }
 
-    /// The row of the examples of the first dense layer; the others follow.
-    pub fn examples_row(&self) -> usize {
-        2 * self.layers
+    fn span(&mut self, count: usize) -> RecordSpan {
+        let span = RecordSpan { first: self.records, count };
+        self.records += count;
+        span
     }
 
-    /// Rows that the gradient part of the step fills: taps, examples and loss.
-    pub fn tap_rows(&self) -> usize {
-        self.spans.len() + 1
+    /// Taps of the layers of one [`TapStats`] lie behind each other, layer by layer.
+    fn fold_every_step(&mut self, needs: Needs) {
+        let mut fold = Fold::default();
+        if needs.has(Need::Records) {
+            let mut signals = Vec::new();
+            for layer in 0..self.tapped.activations.len() {
+                if layer % TapStats::LAYERS_MAX == 0 {
+                    self.records = aligned(self.records);
+                }
+                let shapes = [self.tapped.activations[layer], self.tapped.outputs[layer]];
+                let [forward, signal] = shapes.map(|shape| self.span(TapStats::groups(&shape)));
+                fold.spans.push(forward);
+                signals.push(signal);
+            }
+            fold.spans.append(&mut signals);
+            self.take(Part::Activations, self.tapped.activations.len());
+            self.take(Part::Signals, self.tapped.activations.len());
+            fold.parts.extend([Part::Activations, Part::Signals]);
+        }
+        for &part in TAPPED.iter().filter(|(need, _)| needs.has(*need)).flat_map(|(_, parts)| *parts) {
+            self.spans(part, &mut fold);
+        }
+        self.take(Part::Loss, 1);
+        fold.parts.push(Part::Loss);
+        fold.spans.push(RecordSpan { first: 0, count: 0 });
+        self.folds.push(fold);
     }
 
-    /// The row of the loss.
-    pub fn loss_row(&self) -> usize {
-        self.spans.len()
+    /// Records and rows of a part, at the end of a fold.
+    fn spans(&mut self, part: Part, fold: &mut Fold) {
+        let batch = self.tapped.outputs.first().map_or(0, |shape| shape.dim(0));
+        let counts: Vec<usize> = match part {
+            Part::Units => {
+                let bounded = self.tapped.bounded.iter().map(|&layer| TapStats::groups(&self.tapped.outputs[layer]));
+                self.tapped.rectified.iter().map(|_| 1).chain(bounded).collect()
+            }
+            Part::Examples => {
+                let groups = |&layer: &usize| ExampleStats::groups(&self.tapped.outputs[layer]);
+                self.tapped.dense.iter().map(groups).collect()
+            }
+            _ => vec![TapStats::groups(&Shape::from([batch, 1]))],
+        };
+        self.take(part, counts.len());
+        for count in counts {
+            self.records = aligned(self.records);
+            let span = self.span(count);
+            fold.spans.push(span);
+        }
+        fold.parts.push(part);
     }
 
-    /// The first row of the parameter tensors.
-    pub fn params_row(&self) -> usize {
-        aligned(self.tap_rows())
+    fn fold(&mut self, parts: &[Part]) {
+        self.rows = aligned(self.rows);
+        let mut fold = Fold { row: self.rows, ..Fold::default() };
+        for &part in parts {
+            self.spans(part, &mut fold);
+        }
+        if !fold.spans.is_empty() {
+            self.folds.push(fold);
+        }
+    }
+
+    /// The first row of a part; none if the table has none of it.
+    pub fn row(&self, part: Part) -> Option<usize> {
+        self.starts[part as usize]
+    }
+
+    /// The first row of product `which` of the tensors; none if the table has none.
+    pub fn dot(&self, which: usize) -> Option<usize> {
+        Some(self.row(Part::Dots)? + which * aligned(self.tapped.tensors))
+    }
+
+    /// How many rows of counts there are.
+    pub fn counts_len(&self) -> usize {
+        self.counts.last().map_or(0, |span| span.first + span.count)
+    }
+
+    /// The records of a part that is tapped: those of each of its rows.
+    pub fn records_of(&self, part: Part) -> &[RecordSpan] {
+        let fold = self.folds.iter().find(|fold| fold.parts.contains(&part));
+        let Some((fold, row)) = fold.zip(self.row(part)) else { return &[] };
+        &fold.spans[row - fold.row..]
     }
 
     /// Elements of the whole table.
     pub fn table_len(&self) -> usize {
-        RECORD * if self.tensors == 0 { self.tap_rows() } else { self.params_row() + self.tensors }
+        RECORD * self.rows
     }
 }

@@ -5,8 +5,43 @@
 //! ‖ḡ‖² alone follow S, the trace of their covariance, and |G|², the square of the gradient's norm without noise. Both are
 //! unbiased; their quotient is not, so they are smoothed apart and divided at the end.
 
-/// Steps over which readings are averaged: exponentially, after a plain mean of the first ones.
-const WINDOW: f64 = 100.0;
+use super::series::NoiseSeries;
+
+/// Steps over which readings are averaged: exponentially, after a plain mean of the first ones. Fewer say little.
+pub const STEPS_SETTLED: u64 = 100;
+
+/// How a batch compares with a noise scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// Less than half of it: more examples a step save steps almost in proportion.
+    Below,
+    /// Of its size.
+    About,
+    /// More than twice of it: fewer examples a step cost few steps more.
+    Above,
+}
+
+impl Against {
+    /// A batch against a noise scale that lies between `low` and `high`.
+    pub fn of(batch: f64, low: f64, high: f64) -> Self {
+        if batch < low / 2.0 {
+            Self::Below
+        } else if batch > 2.0 * high {
+            Self::Above
+        } else {
+            Self::About
+        }
+    }
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Below => "below",
+            Self::About => "about",
+            Self::Above => "above",
+        }
+    }
+}
 
 /// What a noise scale is at most: it is given where the smoothed |G|² is not above 0, since noise hides the gradient.
 pub const SCALE_MAX: f64 = 1e12;
@@ -42,13 +77,20 @@ pub struct NoiseReader {
     /// The last step's readings, of each dense layer and then of all together.
     last: Vec<Noise>,
     smoothed: Vec<Noise>,
+    /// All dense layers together, over the run.
+    series: NoiseSeries,
 }
 
 impl NoiseReader {
     /// For so many dense layers, and a population as for [`Noise::of_batch`].
     pub fn new(layers: usize, population: f64) -> Self {
         let none = vec![Noise::default(); if layers == 0 { 0 } else { layers + 1 }];
-        Self { population, steps: 0, last: none.clone(), smoothed: none }
+        Self { population, steps: 0, last: none.clone(), smoothed: none, series: NoiseSeries::default() }
+    }
+
+    /// Whether no layer is measured.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
     }
 
     /// Takes in a step: for each dense layer Σ‖wᵢ∇ℓᵢ‖² and the square of the norm of its gradient. `weight` is Σ wᵢ. A batch of one
@@ -70,8 +112,9 @@ impl NoiseReader {
         if !(whole.trace.is_finite() && whole.signal.is_finite()) {
             return;
         }
+        self.series.push(*whole);
         self.steps += 1;
-        let share = 1.0 / (self.steps as f64).min(WINDOW);
+        let share = 1.0 / self.steps.min(STEPS_SETTLED) as f64;
         for (mean, last) in self.smoothed.iter_mut().zip(&self.last) {
             mean.trace += share * (last.trace - mean.trace);
             mean.signal += share * (last.signal - mean.signal);
@@ -88,27 +131,41 @@ impl NoiseReader {
         &self.smoothed
     }
 
+    /// Whether there are steps enough to smooth over.
+    pub fn is_settled(&self) -> bool {
+        self.steps >= STEPS_SETTLED
+    }
+
     /// The smoothed noise scale of all dense layers together, once there are steps enough to smooth over; none while noise hides
     /// the gradient.
     pub fn scale(&self) -> Option<f64> {
-        let whole = self.smoothed.last()?;
-        (self.steps as f64 >= WINDOW && whole.signal > 0.0).then(|| whole.scale())
+        self.settled_scale().filter(|scale| scale.is_finite())
+    }
+
+    /// The same; infinite while noise hides the gradient.
+    pub fn settled_scale(&self) -> Option<f64> {
+        let whole = self.smoothed.last().filter(|_| self.is_settled())?;
+        Some(if whole.signal > 0.0 { whole.scale() } else { f64::INFINITY })
+    }
+
+    /// All dense layers together, over the run.
+    pub fn series(&self) -> &NoiseSeries {
+        &self.series
     }
 
     /// The state as numbers, for a checkpoint.
     pub fn to_numbers(&self) -> Vec<f64> {
         let all = self.last.iter().chain(&self.smoothed).flat_map(|noise| [noise.trace, noise.signal]);
-        std::iter::once(self.steps as f64).chain(all).collect()
+        std::iter::once(self.steps as f64).chain(all).chain(self.series.to_numbers()).collect()
     }
 
     /// Goes on from `numbers`; false if their count is not that of so many layers.
     #[must_use]
     pub fn restore(&mut self, numbers: &[f64]) -> bool {
         let Some((steps, rest)) = numbers.split_first() else { return false };
-        if rest.len() != 4 * self.last.len() {
-            return false;
-        }
-        self.steps = *steps as u64;
+        let Some((rest, series)) = rest.split_at_checked(4 * self.last.len()) else { return false };
+        let Some(series) = NoiseSeries::from_numbers(series) else { return false };
+        (self.steps, self.series) = (*steps as u64, series);
         for (noise, pair) in self.last.iter_mut().chain(&mut self.smoothed).zip(rest.chunks_exact(2)) {
             *noise = Noise { trace: pair[0], signal: pair[1] };
         }
@@ -201,5 +258,8 @@ mod tests {
         (0..98).for_each(|_| reader.push([(0.3, 1.0), (0.6, 2.0)].into_iter(), 4, 1.0));
         assert!(reader.smoothed()[2].signal > 0.0);
         assert_eq!(reader.scale(), Some(reader.smoothed()[2].scale()));
+        assert_eq!(reader.scale(), reader.settled_scale());
+        (0..500).for_each(|_| reader.push([(0.1, 0.0), (0.2, 0.0)].into_iter(), 4, 1.0));
+        assert_eq!((reader.scale(), reader.settled_scale()), (None, Some(f64::INFINITY)));
     }
 }

@@ -1,12 +1,16 @@
 //! From the device's table to the values of a step.
 
-use super::layout::Layout;
+use super::direction::Direction;
+use super::layout::{Layout, Part};
 use super::noise::NoiseReader;
-use super::quantity::{QUANTITIES, Scope, find};
+use super::table::{Agenda, Due, ProbeId};
+use super::units::UnitsReader;
+use super::values::{Columns, Measured, Sizes, Taken, Values};
 use crate::ops::record::{
     MAGNITUDES, MAX, NON_FINITE, RECORD, SQUARES, STEP_SCALE, STEP_SQUARES, SUM, WEIGHT_SQUARES, ZEROS,
 };
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Where the first non-finite value of a step was: in the order in which a step computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,78 +28,36 @@ pub enum NonFinite {
 /// Reads tables of one layout.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    layout: Layout,
+    pub(super) layout: Layout,
+    columns: Arc<Columns>,
+    /// The group of each probe, as [`Agenda::group`] gives it.
+    pub(super) groups: [Option<usize>; super::table::PROBES.len()],
+    /// The first value of each probe's quantities.
+    pub(super) starts: [usize; super::table::PROBES.len()],
     /// The smallest exponent of a normal number on the device: −126 for f32, −1022 for f64.
     exponent_min: i32,
+    /// Where tensors begin in the table.
+    params_row: usize,
+    loss_row: usize,
     /// A row behind each layer's activations.
-    activations: Vec<Count>,
+    pub(super) activations: Vec<Count>,
+    /// A row of what each layer gives.
+    outputs: Vec<Count>,
     /// Each tensor.
-    tensors: Vec<Count>,
+    pub(super) tensors: Vec<Count>,
     /// The tensors of each layer, which are neighbours.
-    layer_tensors: Vec<Range<usize>>,
-    /// The layer of each dense layer whose examples are measured.
-    dense: Vec<usize>,
-    noise: NoiseReader,
-}
-
-/// What a reader has to know of a model and its data.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// Whether the device computes in f32, else in f64.
-    pub single_precision: bool,
-    /// Elements of a row behind each layer's activations.
-    pub activation_widths: Vec<usize>,
-    /// Elements of each tensor.
-    pub tensor_lens: Vec<usize>,
-    /// The layer of each tensor, in the order of the layers.
-    pub tensor_layers: Vec<usize>,
-    /// The dense layers.
-    pub dense: Vec<usize>,
-    /// How many examples batches are drawn from; infinite where no two draws of one are alike.
-    pub population: f64,
-}
-
-/// How many entries the quantities of layers and tensors have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
-    /// Layers with parameters.
-    pub layers: usize,
-    /// Dense layers whose examples are measured.
-    pub dense: usize,
-    /// Parameter tensors.
-    pub tensors: usize,
-}
-
-impl Sizes {
-    /// How many entries a quantity of this scope has.
-    pub fn width(&self, scope: Scope) -> usize {
-        match scope {
-            Scope::Step => 1,
-            Scope::Noise => usize::from(self.dense > 0),
-            Scope::Layer => self.layers,
-            Scope::Dense => self.dense,
-            Scope::Tensor => self.tensors,
-        }
-    }
-}
-
-/// What the host knows of a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Taken {
-    /// The learning rate.
-    pub lr: f64,
-    /// How many rows of the logical batch were real.
-    pub rows: usize,
-    /// How many of them had a weight.
-    pub signal_rows: usize,
-    /// The sum of the weights.
-    pub weight: f64,
+    pub(super) layer_tensors: Vec<Range<usize>>,
+    units: UnitsReader,
+    pub(super) noise: NoiseReader,
+    pub(super) direction: Direction,
+    /// The groups of what is seldom due in every step.
+    rest: Due,
 }
 
 /// How many elements something has, and what means over them are multiplied with.
 #[derive(Clone, Copy, Debug)]
-struct Count {
-    len: f64,
+pub(super) struct Count {
+    pub(super) len: f64,
     /// 1/len.
     share: f64,
     /// 1/√len.
@@ -103,71 +65,18 @@ struct Count {
 }
 
 impl Count {
-    fn of(len: &usize) -> Self {
-        let len = *len.max(&1) as f64;
+    fn of(len: usize) -> Self {
+        let len = len.max(1) as f64;
         Self { len, share: 1.0 / len, root: (1.0 / len).sqrt() }
     }
 }
 
-/// The values of one step, quantity by quantity as [`QUANTITIES`] lists them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Values {
-    flat: Vec<f64>,
-    sizes: Sizes,
-}
-
-impl Values {
-    /// Room for so many layers and tensors, all zero.
-    pub fn new(sizes: Sizes) -> Self {
-        let mut values = Self { flat: Vec::new(), sizes };
-        values.flat = vec![0.0; values.start(QUANTITIES.len())];
-        values
-    }
-
-    /// All values, flat, in the order of [`QUANTITIES`].
-    pub fn flat(&self) -> &[f64] {
-        &self.flat
-    }
-
-    fn start(&self, quantity: usize) -> usize {
-        QUANTITIES[..quantity].iter().map(|q| self.sizes.width(q.scope)).sum()
-    }
-
-    /// The values of a quantity: one, or one for each layer or tensor.
-    ///
-    /// # Panics
-    /// If there is no such quantity.
-    pub fn get(&self, id: &str) -> &[f64] {
-        let quantity = find(id).unwrap_or_else(|| panic!("no quantity is called {id}"));
-        let start = self.start(quantity);
-        &self.flat[start..start + self.sizes.width(QUANTITIES[quantity].scope)]
-    }
-
-    /// The loss.
-    pub fn loss(&self) -> f64 {
-        self.flat[0]
-    }
-
-    /// The backpropagated signal of each layer: the first quantity of layers.
-    pub fn signal(&self) -> &[f64] {
-        let start = STEP_COLUMNS + NOISE_COLUMNS * self.sizes.width(Scope::Noise);
-        &self.flat[start..][..self.sizes.layers]
-    }
-
-    /// The value of a quantity of the whole step.
-    ///
-    /// # Panics
-    /// If there is no such quantity, or it was not measured.
-    pub fn scalar(&self, id: &str) -> f64 {
-        self.get(id)[0]
-    }
-}
-
-/// The readings of the noise to their columns: those of dense layers, and those of all together.
-fn spread_noise(reader: &NoiseReader, by_dense: &mut [f64], whole: &mut [f64]) {
+/// The readings of the noise to their columns: three numbers of all dense layers together, then three columns of single ones.
+fn spread_noise(reader: &NoiseReader, out: &mut [f64]) {
     let all = reader.last().iter().zip(reader.smoothed());
     let numbers = all.map(|(last, smoothed)| [last.trace, last.signal, smoothed.scale()]);
-    let dense = by_dense.len() / NOISE_COLUMNS;
+    let dense = out.len() / NOISE_COLUMNS - 1;
+    let (whole, by_dense) = out.split_at_mut(NOISE_COLUMNS);
     for (i, numbers) in numbers.enumerate() {
         if i < dense { spread(by_dense, numbers, i, dense) } else { spread(whole, numbers, 0, 1) }
     }
@@ -175,7 +84,7 @@ fn spread_noise(reader: &NoiseReader, by_dense: &mut [f64], whole: &mut [f64]) {
 
 /// Number i becomes entry `at` of column i, columns being `width` long.
 #[inline(always)]
-fn spread<const N: usize>(columns: &mut [f64], numbers: [f64; N], at: usize, width: usize) {
+pub(super) fn spread<const N: usize>(columns: &mut [f64], numbers: [f64; N], at: usize, width: usize) {
     let columns = &mut columns[..N * width];
     assert!(at < width);
     for (i, x) in numbers.into_iter().enumerate() {
@@ -225,29 +134,50 @@ fn unit(max: f64, exponent_min: i32) -> f64 {
 }
 
 impl Reader {
-    /// A reader of tables with this layout.
-    pub fn new(layout: Layout, of: &Measured) -> Self {
+    /// A reader of tables with this layout, for what is due when.
+    pub fn new(layout: Layout, agenda: &Agenda, of: &Measured) -> Self {
+        let tapped = &layout.tapped;
         let bound = |layer: usize| of.tensor_layers.partition_point(|&other| other < layer);
-        let dense = if layout.dense > 0 { of.dense.clone() } else { Vec::new() };
+        let has = |probe| agenda.group(probe).is_some();
+        let noisy = has(ProbeId::Noise) || has(ProbeId::Variance);
+        let sizes = Sizes {
+            layers: tapped.activations.len(),
+            dense: tapped.dense.len(),
+            rectified: tapped.rectified.len(),
+            bounded: tapped.bounded.len(),
+            tensors: tapped.tensors,
+        };
+        let measured = if has(ProbeId::Statistics) { sizes.tensors } else { 0 };
+        let columns = Arc::new(Columns::new(sizes, agenda));
+        let probes = super::table::PROBES;
         Self {
+            rest: agenda.groups_of(&[ProbeId::Variance, ProbeId::Direction, ProbeId::Histograms, ProbeId::Distance]),
+            groups: probes.map(|probe| agenda.group(probe.id)),
+            starts: probes.map(|probe| columns.start(probe.id)),
+            columns,
             exponent_min: if of.single_precision { -126 } else { -1022 },
-            layer_tensors: (0..of.activation_widths.len()).map(|layer| bound(layer)..bound(layer + 1)).collect(),
-            activations: of.activation_widths.iter().map(Count::of).collect(),
-            tensors: of.tensor_lens.iter().map(Count::of).collect(),
-            noise: NoiseReader::new(dense.len(), of.population),
-            dense,
+            params_row: layout.row(Part::Params).unwrap_or(0),
+            loss_row: layout.row(Part::Loss).unwrap_or(0),
+            layer_tensors: (0..sizes.layers).map(|layer| bound(layer)..bound(layer + 1)).collect(),
+            activations: tapped.activations.iter().map(|shape| Count::of(shape.example_len())).collect(),
+            outputs: tapped.outputs.iter().map(|shape| Count::of(shape.example_len())).collect(),
+            // Without statistics the table has no row for them.
+            tensors: of.tensor_lens.iter().take(measured).map(|&len| Count::of(len)).collect(),
+            units: UnitsReader::new(sizes.rectified, sizes.bounded),
+            noise: NoiseReader::new(if noisy { sizes.dense } else { 0 }, of.population),
+            direction: Direction::new(if has(ProbeId::Direction) { sizes.tensors } else { 0 }),
             layout,
         }
     }
 
-    /// How many entries the quantities have.
-    pub fn sizes(&self) -> Sizes {
-        Sizes { layers: self.layout.layers, dense: self.layout.dense, tensors: self.layout.tensors }
+    /// Where each quantity stands among the values.
+    pub fn columns(&self) -> &Arc<Columns> {
+        &self.columns
     }
 
     /// Room for the values of a step.
     pub fn values(&self) -> Values {
-        Values::new(self.sizes())
+        Values::new(&self.columns)
     }
 
     /// The noise of the gradient in the steps so far.
@@ -255,27 +185,72 @@ impl Reader {
         &self.noise
     }
 
-    /// The same, to go on from a checkpoint.
-    pub fn noise_mut(&mut self) -> &mut NoiseReader {
-        &mut self.noise
+    /// Dead units and saturation in the steps so far.
+    pub fn units(&self) -> &UnitsReader {
+        &self.units
     }
 
-    fn unit(&self, max: f64) -> f64 {
+    /// What the steps so far have left here, for a checkpoint.
+    pub fn to_numbers(&self) -> Vec<f64> {
+        [self.direction.to_numbers(), self.units.to_numbers(), self.noise.to_numbers()].concat()
+    }
+
+    /// Goes on from what [`Reader::to_numbers`] gave; false if it is of another model or other probes.
+    pub fn restore(&mut self, numbers: &[f64]) -> bool {
+        let [direction, units] = [self.direction.to_numbers(), self.units.to_numbers()].map(|numbers| numbers.len());
+        let split = numbers.split_at_checked(direction);
+        let split = split.and_then(|(direction, rest)| Some((direction, rest.split_at_checked(units)?)));
+        split.is_some_and(|(direction, (units, noise))| {
+            self.direction.restore(direction) && self.units.restore(units) && self.noise.restore(noise)
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn unit(&self, max: f64) -> f64 {
         unit(max, self.exponent_min)
+    }
+
+    /// Whether the readings of a probe are in the table.
+    #[inline(always)]
+    pub(super) fn has(&self, probe: ProbeId, due: Due) -> bool {
+        self.groups[probe as usize].is_some_and(|group| due.has(group))
     }
 
     /// Fills `values` from a table. No allocation.
     pub fn read(&mut self, table: &[f64], taken: Taken, values: &mut Values) {
-        let Taken { lr, rows, signal_rows, weight: share_sum } = taken;
+        let loss = table[self.loss_row * RECORD + SUM];
+        let flat = &mut values.flat;
+        flat[..LOSS_COLUMNS].copy_from_slice(&[loss, taken.lr, taken.rows as f64]);
+        if self.tensors.is_empty() || !self.has(ProbeId::Statistics, taken.due) {
+            return;
+        }
+        self.read_statistics(table, taken, &mut flat[LOSS_COLUMNS..]);
+        if self.has(ProbeId::Units, taken.due) {
+            self.read_units(table, taken, flat);
+        }
+        if !self.noise.is_empty() && (self.has(ProbeId::Noise, taken.due) || self.has(ProbeId::Variance, taken.due)) {
+            self.read_noise(table, taken, flat);
+        }
+        if taken.due.meets(self.rest) {
+            self.read_rest(table, taken, flat);
+        }
+        self.direction.push(loss, &flat[self.tensor_columns()..][..self.tensors.len()]);
+    }
+
+    /// Where the columns of tensors begin: the norm of the gradient is the first.
+    fn tensor_columns(&self) -> usize {
+        LOSS_COLUMNS + STEP_COLUMNS + LAYER_COLUMNS * self.activations.len()
+    }
+
+    fn read_statistics(&self, table: &[f64], taken: Taken, flat: &mut [f64]) {
+        let Taken { rows, signal_rows, .. } = taken;
         let row = |i: usize| &table[i * RECORD..][..RECORD];
-        let (layers, tensors) = (self.layout.layers, self.layout.tensors);
-        let dense = self.layout.dense;
-        let (whole, rest) = values.flat.split_at_mut(STEP_COLUMNS);
-        let (noise, rest) = rest.split_at_mut(if dense > 0 { NOISE_COLUMNS } else { 0 });
+        let (layers, tensors) = (self.activations.len(), self.tensors.len());
+        let (whole, rest) = flat.split_at_mut(STEP_COLUMNS);
         let (by_layer, rest) = rest.split_at_mut(LAYER_COLUMNS * layers);
-        let (by_dense, by_tensor) = rest.split_at_mut(NOISE_COLUMNS * dense);
-        for (t, tensor) in self.tensors.iter().enumerate().take(tensors) {
-            let record = row(self.layout.params_row() + t);
+        let by_tensor = &mut rest[..TENSOR_COLUMNS * tensors];
+        for (t, tensor) in self.tensors.iter().enumerate() {
+            let record = row(self.params_row + t);
             let squares = [record[SQUARES], record[WEIGHT_SQUARES], record[STEP_SQUARES], 0.0];
             let [root, weight, step, _] = squares.map(f64::sqrt);
             let (step, unit) = (step * (1.0 / STEP_SCALE), self.unit(record[MAX]));
@@ -298,7 +273,7 @@ impl Reader {
         let norms_of = |range: &Range<usize>| norms([0, 5, 6].map(|q| &by_tensor[q * tensors..][range.clone()]));
         let row_share = 1.0 / rows.max(1) as f64;
         let [row_root, signal_root] = [row_share, 1.0 / signal_rows.max(1) as f64].map(f64::sqrt);
-        for (layer, count) in self.activations.iter().enumerate().take(layers) {
+        for (layer, count) in self.activations.iter().enumerate() {
             let (forward, signal) = (row(layer), row(layers + layer));
             let [gradient, weight, step] = norms_of(&self.layer_tensors[layer]);
             let [a, z] = [forward[SQUARES], signal[SQUARES]].map(f64::sqrt);
@@ -314,67 +289,99 @@ impl Reader {
             spread(by_layer, numbers, layer, layers);
         }
         let [gradient, weight, step] = norms_of(&(0..tensors));
-        let loss = row(self.layout.loss_row())[SUM];
-        whole.copy_from_slice(&[loss, lr, gradient, weight, ratio(step, weight)]);
-        if dense > 0 {
-            let unit = |max: f64| unit(max, self.exponent_min);
-            let squares = |i: usize| {
-                let record = row(self.layout.examples_row() + i);
-                record[SQUARES] * unit(record[MAX]) * unit(record[MAX])
-            };
-            let gradients = &by_layer[4 * layers..];
-            let of_layers =
-                self.dense.iter().enumerate().map(|(i, &layer)| (squares(i), gradients[layer] * gradients[layer]));
-            self.noise.push(of_layers, rows, share_sum);
-            spread_noise(&self.noise, by_dense, noise);
+        whole.copy_from_slice(&[gradient, weight, ratio(step, weight)]);
+    }
+
+    fn read_units(&mut self, table: &[f64], taken: Taken, flat: &mut [f64]) {
+        let Some(first) = self.layout.row(Part::Units) else { return };
+        let rows = table[first * RECORD..].chunks_exact(RECORD);
+        let tapped = &self.layout.tapped;
+        let examples = tapped.bounded.iter().map(|&layer| self.outputs[layer].len * taken.rows.max(1) as f64);
+        let units = tapped.rectified.iter().map(|&layer| tapped.outputs[layer].last() as f64);
+        let out = &mut flat[self.starts[ProbeId::Units as usize]..];
+        let out = &mut out[..tapped.rectified.len() + tapped.bounded.len()];
+        for ((out, row), of) in out.iter_mut().zip(rows).zip(units.chain(examples)) {
+            *out = row[ZEROS] / of;
+        }
+        self.units.push(out);
+    }
+
+    fn read_noise(&mut self, table: &[f64], taken: Taken, flat: &mut [f64]) {
+        let Some(first) = self.layout.row(Part::Examples) else { return };
+        let exponent_min = self.exponent_min;
+        let gradients = &flat[LOSS_COLUMNS + STEP_COLUMNS + 4 * self.activations.len()..];
+        let of_layers = self.layout.tapped.dense.iter().zip(table[first * RECORD..].chunks_exact(RECORD)).map(
+            |(&layer, record)| {
+                let unit = unit(record[MAX], exponent_min);
+                (record[SQUARES] * unit * unit, gradients[layer] * gradients[layer])
+            },
+        );
+        self.noise.push(of_layers, taken.rows, taken.weight);
+        if self.has(ProbeId::Noise, taken.due) {
+            let columns = NOISE_COLUMNS * (self.layout.tapped.dense.len() + 1);
+            spread_noise(&self.noise, &mut flat[self.starts[ProbeId::Noise as usize]..][..columns]);
         }
     }
 
     /// Where the first non-finite value of a step was, if there was one.
     pub fn non_finite(&self, table: &[f64]) -> Option<NonFinite> {
         let bad = |i: usize| table[i * RECORD + NON_FINITE] != 0.0;
-        let layers = self.layout.layers;
+        let layers = if self.tensors.is_empty() { 0 } else { self.activations.len() };
         if let Some(layer) = (0..layers).find(|&layer| bad(layer)) {
             return Some(NonFinite::Activation(layer));
         }
-        if bad(self.layout.loss_row()) {
+        if bad(self.loss_row) {
             return Some(NonFinite::Loss);
         }
         if let Some(layer) = (0..layers).rev().find(|&layer| bad(layers + layer)) {
             return Some(NonFinite::Signal(layer));
         }
-        (0..self.layout.tensors).find(|&t| bad(self.layout.params_row() + t)).map(NonFinite::Gradient)
+        (0..self.tensors.len()).find(|&t| bad(self.params_row + t)).map(NonFinite::Gradient)
     }
 }
 
-/// Quantities of the whole step, then of layers, then of tensors: the order of the table makes the starts simple.
-const STEP_COLUMNS: usize = 5;
-const NOISE_COLUMNS: usize = 3;
+/// Columns of the loss, then of the statistics: of the whole step, of layers, of tensors.
+pub(super) const LOSS_COLUMNS: usize = 3;
+pub(super) const STEP_COLUMNS: usize = 3;
 const LAYER_COLUMNS: usize = 6;
+const TENSOR_COLUMNS: usize = 8;
+/// Columns of the noise: of all dense layers, and of each.
+const NOISE_COLUMNS: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Tapped;
     use super::*;
-    use crate::base::Shape;
+    use crate::base::{Cadence, Shape};
+    use crate::ops::histogram::BINS;
 
-    const TAKEN: Taken = Taken { lr: 0.1, rows: 4, signal_rows: 4, weight: 1.0 };
+    const TAKEN: Taken = Taken { lr: 0.1, rows: 4, signal_rows: 4, weight: 1.0, micros: 1, due: Due::EVERY_STEP };
 
-    fn reader(dense: usize) -> Reader {
-        let shapes = [Shape::from([4, 3]), Shape::from([4, 2])];
+    /// Of two layers with a tensor each, the second of them dense; probes from the statistics on at these cadences.
+    fn reader(cadences: &[u64]) -> Reader {
+        let every = |n: u64| if n == 0 { Cadence::Never } else { Cadence::Every(n) };
+        let agenda = Agenda::new(&std::array::from_fn(|i| every(cadences.get(i).copied().unwrap_or(0)))).unwrap();
+        let shapes = vec![Shape::from([4, 3]), Shape::from([4, 2])];
+        let tapped = Tapped {
+            activations: shapes.clone(),
+            outputs: shapes,
+            rectified: vec![0],
+            bounded: vec![1],
+            dense: vec![1],
+            tensors: 2,
+        };
         let of = Measured {
             single_precision: true,
-            activation_widths: vec![3, 2],
             tensor_lens: vec![6, 2],
             tensor_layers: vec![0, 1],
-            dense: vec![1],
             population: f64::INFINITY,
         };
-        Reader::new(Layout::new(&shapes, &shapes, dense, 2), &of)
+        Reader::new(Layout::new(tapped, &agenda), &agenda, &of)
     }
 
     #[test]
     fn columns_stand_where_the_table_of_quantities_says() {
-        let mut reader = reader(0);
+        let mut reader = reader(&[1]);
         let mut values = reader.values();
         let mut table = vec![0.0; reader.layout.table_len()];
         let row = |table: &mut Vec<f64>, i: usize, fields: [f64; RECORD]| {
@@ -390,7 +397,6 @@ mod tests {
         assert!((values.get("activation_rms")[0] - 1.0).abs() < 1e-15);
         assert!((values.get("activation_mean")[0] - 0.25).abs() < 1e-15);
         assert_eq!(values.get("signal"), [0.0, 0.25 * 2.0 / 2.0]);
-        assert_eq!(values.get("signal"), values.signal());
         assert_eq!(values.get("tensor_grad_norm"), [3.0, 0.0]);
         assert_eq!(values.get("tensor_grad_mean"), [1.0, 0.0]);
         assert_eq!(values.get("tensor_grad_zeros"), [0.5, 0.0]);
@@ -401,7 +407,7 @@ mod tests {
 
     #[test]
     fn noise_is_read_from_the_examples_and_the_gradient_of_their_layer() {
-        let mut reader = reader(1);
+        let mut reader = reader(&[1, 0, 1]);
         let mut values = reader.values();
         let mut table = vec![0.0; reader.layout.table_len()];
         // The gradient of tensor 1 has norm 2; Σ‖∂(wᵢℓᵢ)‖² is 5 in units of 4².
@@ -415,12 +421,31 @@ mod tests {
         assert_eq!((found, values.scalar("loss")), (numbers, 0.7));
         let found = ["layer_noise_trace", "layer_noise_signal", "layer_noise_scale"].map(|id| values.get(id)[0]);
         assert_eq!((found, values.get("tensor_grad_norm")), (numbers, &[0.0, 2.0][..]));
-        assert_eq!(values.get("signal"), values.signal());
+        assert_eq!(values.get("dead_units"), [0.0; 0]);
+    }
+
+    #[test]
+    fn what_is_not_due_is_not_read() {
+        let mut reader = reader(&[1, 1, 0, 0, 0, 5]);
+        let mut values = reader.values();
+        let mut table = vec![0.0; reader.layout.table_len()];
+        let row = |reader: &Reader, part| reader.layout.row(part).unwrap() * RECORD;
+        table[row(&reader, Part::Units) + ZEROS] = 1.0;
+        table[row(&reader, Part::Units) + RECORD + ZEROS] = 2.0;
+        table[row(&reader, Part::GradientCounts) + BINS + 3] = 5.0;
+        table[row(&reader, Part::GradientCounts) + BINS + 4] = 15.0;
+        reader.read(&table, TAKEN, &mut values);
+        assert_eq!((values.get("dead_units"), values.get("saturated")), (&[1.0 / 3.0][..], &[0.25][..]));
+        assert!(values.get("gradient_histogram").iter().all(|x| x.is_nan()));
+        assert!(values.group(0).iter().all(|x| x.is_finite()));
+        reader.read(&table, Taken { due: reader.rest, ..TAKEN }, &mut values);
+        assert_eq!(values.get("gradient_histogram")[BINS + 3..BINS + 5], [0.25, 0.75]);
+        assert_eq!((values.group(1).len(), values.get("gradient_histogram").len()), (6 * BINS, 2 * BINS));
     }
 
     #[test]
     fn the_first_non_finite_value_is_the_first_in_the_order_of_computation() {
-        let reader = reader(0);
+        let reader = reader(&[1]);
         let mut table = vec![0.0; reader.layout.table_len()];
         assert_eq!(reader.non_finite(&table), None);
         table[9 * RECORD + NON_FINITE] = 1.0;
@@ -435,7 +460,7 @@ mod tests {
 
     #[test]
     fn numbers_below_the_range_of_f32_squares_keep_their_norm() {
-        let mut reader = reader(0);
+        let mut reader = reader(&[1]);
         let mut values = reader.values();
         let mut table = vec![0.0; reader.layout.table_len()];
         let tiny = f64::from(4e-20f32);

@@ -7,18 +7,24 @@
 //! | `best/<name>` | the parameters with the lowest validation loss, where they are kept | that of the run |
 //! | `host/control` | clip factor, halt flag, norm | F64 |
 //! | `host/history` | the readings that verdicts are made from, smoothed | F64 |
-//! | `host/noise` | the noise of the gradient, smoothed | F64 |
-//! | `host/row` | the row of the step record that had not ended | F64 |
+//! | `last.gradients/<name>`, `last.params/<name>`, `initial.params/<name>` | gradient and parameters of the step before, parameters before the first, where a probe needs them | that of the run |
+//! | `host/reader` | what readings rest on beside their step: the noise of the gradient, smoothed | F64 |
+//! | `host/ages` | for how many steps each unit has given nothing | F64 |
+//! | `host/plateau` | what a plateau rule of the schedule remembers | F64 |
+//! | `host/row`, `host/row.<i>` | the rows of the step record, and of the records of other cadences, that had not ended | F64 |
 //!
 //! Numbers beside them are JSON in the metadata of the file, under the key `run`, and the settings are TOML under `config`.
-//! The place in the data is the number of steps: each epoch's order follows from the seed and the epoch.
+//! The place in the data is among them ([`crate::data::Cursor`]): each epoch's order follows from the seed and the epoch, but how
+//! many examples so many steps took does not follow from anything else where batches grow.
 
+use super::rhythm::Rhythm;
 use super::tensors::{fit, named};
 use super::trainer::TrainerState;
 use super::weights::{NamedTensor, TensorData, Tensors, read_tensors_and_facts, write_tensors};
 use super::{HostTensor, folder::RunFolder};
 use crate::base::{Error, Result};
 use crate::config::{CheckpointEvery, Config, Precision};
+use crate::data::Cursor;
 use crate::exec::DeviceInfo;
 use crate::plan::Arena;
 use serde::{Deserialize, Serialize};
@@ -29,7 +35,7 @@ use std::sync::Arc;
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// The version of the format, which a file names under the key `steepest_checkpoint`.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 const VERSION_KEY: &str = "steepest_checkpoint";
 
 /// Arenas that are no trainer's.
@@ -47,8 +53,9 @@ pub struct Checkpoint {
     pub run: RunState,
     /// The parameters with the lowest validation loss, where they are kept.
     pub best: Option<Tensors>,
-    /// The row of the step record that has not ended, as [`super::record::Record::pending`] gives it.
-    pub pending: Vec<f64>,
+    /// The row that has not ended of each record, as [`super::record::Record::pending`] gives it: of the step record, then of
+    /// those of other cadences.
+    pub pending: Vec<Vec<f64>>,
 }
 
 /// What a run knows of itself beside its trainer.
@@ -86,28 +93,28 @@ pub struct Best {
 /// The mean loss of the steps of the last epoch, whole or, before the first ends, begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochLoss {
-    epoch: u64,
     #[serde(with = "exact")]
     sum: f64,
     steps: u64,
+    ended: bool,
     whole: Option<f64>,
 }
 
 impl EpochLoss {
-    /// Takes in the loss of a step, from 0.
-    pub fn push(&mut self, step: u64, per_epoch: u64, loss: f64) {
-        let epoch = step / per_epoch;
-        if epoch != self.epoch {
-            *self = Self { epoch, whole: Some(self.sum / self.steps as f64), ..Self::default() };
+    /// Takes in the loss of a step, behind which so many epochs were done.
+    pub fn push(&mut self, epochs: f64, loss: f64) {
+        if self.ended {
+            *self = Self { whole: Some(self.sum / self.steps as f64), ..Self::default() };
         }
         self.sum += loss;
         self.steps += 1;
+        self.ended = epochs.fract() == 0.0;
     }
 
     /// The mean, if there was a step.
-    pub fn mean(&self, per_epoch: u64) -> Option<f64> {
+    pub fn mean(&self) -> Option<f64> {
         let begun = (self.steps > 0).then(|| self.sum / self.steps as f64);
-        if self.steps == per_epoch { begun } else { self.whole.or(begun) }
+        if self.ended { begun } else { self.whole.or(begun) }
     }
 }
 
@@ -127,7 +134,7 @@ mod exact {
 /// The numbers of the metadata.
 #[derive(Serialize, Deserialize)]
 struct Numbers {
-    steps: u64,
+    cursor: Cursor,
     examples: u64,
     #[serde(flatten)]
     run: RunState,
@@ -151,16 +158,19 @@ impl Checkpoint {
         let host = [
             ("control", &self.trainer.control),
             ("history", &self.trainer.history),
-            ("noise", &self.trainer.noise),
-            ("row", &self.pending),
+            ("reader", &self.trainer.reader),
+            ("ages", &self.trainer.ages),
+            ("plateau", &self.trainer.plateau),
         ];
-        tensors.extend(host.map(|(name, numbers)| NamedTensor {
+        let host = host.map(|(name, numbers)| (name.to_owned(), numbers)).into_iter();
+        let rows = self.pending.iter().enumerate().map(|(i, numbers)| (row_name(i), numbers));
+        tensors.extend(host.chain(rows).map(|(name, numbers)| NamedTensor {
             name: format!("{HOST}/{name}"),
             shape: vec![numbers.len()],
             data: TensorData::F64(numbers.clone()),
         }));
-        let TrainerState { steps, examples, .. } = self.trainer;
-        let numbers = Numbers { steps, examples, run: self.run.clone() };
+        let TrainerState { cursor, examples, .. } = self.trainer;
+        let numbers = Numbers { cursor, examples, run: self.run.clone() };
         let numbers = serde_json::to_string(&numbers).map_err(|e| Error::failure(CHECKPOINT_FILE, e))?;
         let facts = [(VERSION_KEY, VERSION.to_owned()), ("config", self.config.to_toml()), ("run", numbers)];
         write_tensors(&folder.file(CHECKPOINT_FILE), &tensors, &facts)
@@ -185,7 +195,9 @@ impl Checkpoint {
         let fact = |key: &str| facts.get(key).ok_or_else(|| foreign(format!("it lacks `{key}`")));
         let version = fact(VERSION_KEY)?;
         if version != VERSION {
-            return Err(foreign(format!("its format is {version}, {VERSION} is read")));
+            return Err(foreign(format!(
+                "its format is {version}, {VERSION} is read: another version of steepest wrote it"
+            )));
         }
         let config = Config::from_toml_str(fact("config")?, &place).map_err(|e| foreign(e.to_string()))?;
         let numbers: Numbers = serde_json::from_str(fact("run")?).map_err(|e| foreign(e.to_string()))?;
@@ -196,10 +208,15 @@ impl Checkpoint {
             let data = host.remove(name).ok_or_else(|| foreign(format!("it lacks {HOST}/{name}")))?;
             Ok(data.to_f64())
         };
-        let (control, history, noise, pending) = (take("control")?, take("history")?, take("noise")?, take("row")?);
+        let (control, history) = (take("control")?, take("history")?);
+        let (reader, ages, plateau) = (take("reader")?, take("ages")?, take("plateau")?);
+        let mut pending = vec![take(&row_name(0))?];
+        while let Ok(row) = take(&row_name(pending.len())) {
+            pending.push(row);
+        }
         let best = arenas.remove(BEST);
-        let Numbers { steps, examples, run } = numbers;
-        let trainer = TrainerState { steps, examples, arenas, control, history, noise };
+        let Numbers { cursor, examples, run } = numbers;
+        let trainer = TrainerState { cursor, examples, arenas, control, history, reader, ages, plateau };
         Ok(Self { config, trainer, run, best, pending })
     }
 
@@ -221,6 +238,11 @@ pub(super) fn best_tensors(run: &RunState, config: &Config) -> Option<Tensors> {
     let params = run.best.as_ref()?.params.as_ref()?;
     let double = config.train.precision == Precision::F64;
     Some(params.iter().map(|tensor| named(tensor.clone(), double)).collect())
+}
+
+/// The tensor of the pending row of record number i.
+fn row_name(i: usize) -> String {
+    if i == 0 { "row".to_owned() } else { format!("row.{i}") }
 }
 
 /// Tensors by what stands before the first `/` of their names, without it; or the name of one that has none.
@@ -245,22 +267,16 @@ const WORK_CPU: u64 = 1 << 42;
 /// The same on a GPU, which computes faster and writes no faster.
 const WORK_GPU: u64 = 1 << 48;
 
-/// After how many steps a checkpoint is written, again and again; none if never. It follows from counts, never the clock.
-pub fn stride(
-    every: CheckpointEvery,
-    steps_per_epoch: u64,
-    parameters: usize,
-    batch_rows: usize,
-    device: &DeviceInfo,
-) -> Option<u64> {
+/// After which steps a checkpoint is written. It follows from counts, never the clock.
+pub(super) fn rhythm(every: CheckpointEvery, parameters: usize, batch_rows: usize, device: &DeviceInfo) -> Rhythm {
     match every {
-        CheckpointEvery::Never => None,
-        CheckpointEvery::Steps(steps) => Some(steps),
-        CheckpointEvery::Epoch => Some(steps_per_epoch),
+        CheckpointEvery::Never => Rhythm::Never,
+        CheckpointEvery::Steps(steps) => Rhythm::Steps(steps),
+        CheckpointEvery::Epoch => Rhythm::Epoch,
         CheckpointEvery::Auto => {
             let is_cpu = matches!(device.kind.as_str(), "cpu" | "software");
             let step = (parameters as u64).saturating_mul(batch_rows as u64).max(1);
-            Some((if is_cpu { WORK_CPU } else { WORK_GPU } / step).clamp(1, STEPS_MAX))
+            Rhythm::Steps((if is_cpu { WORK_CPU } else { WORK_GPU } / step).clamp(1, STEPS_MAX))
         }
     }
 }
@@ -275,16 +291,18 @@ mod tests {
         let tensors = |x: f32| vec![tensor("0.weight", TensorData::F32(vec![x, f32::MIN_POSITIVE / 4.0]))];
         let best = Best { loss: f64::NAN, step: 3, epoch: 0.1 + 0.2, params: None };
         let mut epoch_loss = EpochLoss::default();
-        (0..7).for_each(|step| epoch_loss.push(step, 3, 1.0 / (step as f64 + 1.0)));
+        (1..8).for_each(|step| epoch_loss.push(f64::from(step) / 4.0, 1.0 / f64::from(step)));
         Checkpoint {
             config: Config::builtin_digits(),
             trainer: TrainerState {
-                steps: 7,
+                cursor: Cursor { step: 7, epoch: 1, batch: 2, start: 64, rows: 32 },
                 examples: 224,
                 arenas: [("params".into(), tensors(0.1)), ("exp_avg".into(), tensors(-0.0))].into(),
                 control: vec![1.0, 0.0, 0.3, 0.0],
                 history: vec![7.0, f64::NEG_INFINITY],
-                noise: vec![1.0],
+                reader: vec![1.0],
+                ages: vec![0.0, 7.0],
+                plateau: vec![f64::INFINITY],
             },
             run: RunState {
                 data: u64::MAX,
@@ -295,7 +313,7 @@ mod tests {
                 train_seconds: 0.05,
             },
             best: Some(tensors(7.0)),
-            pending: vec![0.0, f64::INFINITY, f64::NAN],
+            pending: vec![vec![0.0, f64::INFINITY, f64::NAN], vec![1.0]],
         }
     }
 
@@ -335,12 +353,14 @@ mod tests {
         }
         let tensors = [NamedTensor { name: "0.weight".into(), shape: vec![1], data: TensorData::F32(vec![1.0]) }];
         let config = Config::builtin_digits().to_toml();
-        let run = r#"{"steps":1,"examples":1,"data":1,"best":null,"without_better":0,"epoch_loss":{"epoch":0,
-            "sum":"0","steps":0,"whole":null},"seconds":0.0,"train_seconds":0.0}"#;
+        let run = r#"{"cursor":{"step":1,"epoch":0,"batch":1,"start":1,"rows":1},"examples":1,"data":1,"best":null,
+            "without_better":0,"epoch_loss":{"sum":"0","steps":0,"ended":false,"whole":null},"seconds":0.0,
+            "train_seconds":0.0}"#;
         let version = (VERSION_KEY, VERSION.to_owned());
         for (facts, expected) in [
             (vec![], "it lacks `steepest_checkpoint`"),
             (vec![(VERSION_KEY, "7".to_owned())], "its format is 7"),
+            (vec![(VERSION_KEY, "2".to_owned())], "its format is 2, 3 is read: another version of steepest wrote it"),
             (vec![version.clone()], "it lacks `config`"),
             (vec![version.clone(), ("config", config.clone())], "it lacks `run`"),
             (vec![version.clone(), ("config", config.clone()), ("run", "{}".into())], "missing field"),
@@ -354,13 +374,16 @@ mod tests {
 
     #[test]
     fn checkpoints_come_by_count() {
-        let stride = |every, parameters, kind: &str| {
-            super::stride(every, 41, parameters, 32, &DeviceInfo { kind: kind.into(), ..DeviceInfo::default() })
+        let rhythm = |every, parameters, kind: &str| {
+            super::rhythm(every, parameters, 32, &DeviceInfo { kind: kind.into(), ..DeviceInfo::default() })
         };
-        assert_eq!(stride(CheckpointEvery::Never, 1, "cpu"), None);
-        assert_eq!(stride(CheckpointEvery::Epoch, 1, "cpu"), Some(41));
-        assert_eq!(stride(CheckpointEvery::Steps(5), 1, "cpu"), Some(5));
-        let auto = |parameters, kind| stride(CheckpointEvery::Auto, parameters, kind).unwrap();
+        assert_eq!(rhythm(CheckpointEvery::Never, 1, "cpu"), Rhythm::Never);
+        assert_eq!(rhythm(CheckpointEvery::Epoch, 1, "cpu"), Rhythm::Epoch);
+        assert_eq!(rhythm(CheckpointEvery::Steps(5), 1, "cpu"), Rhythm::Steps(5));
+        let auto = |parameters, kind| match rhythm(CheckpointEvery::Auto, parameters, kind) {
+            Rhythm::Steps(steps) => steps,
+            other => panic!("{other:?}"),
+        };
         assert_eq!((auto(17_000, "cpu"), auto(17_000, "discrete")), (STEPS_MAX, STEPS_MAX));
         assert_eq!(
             (auto(1 << 27, "cpu"), auto(1 << 27, "software"), auto(1 << 30, "discrete")),

@@ -1,15 +1,17 @@
 //! The loop of a run: steps, their readings, validation, checkpoints, and what ends it.
 
-use super::checkpoint::{Best, Checkpoint, RunState, best_tensors, stride};
+use super::checkpoint::{Best, Checkpoint, RunState, best_tensors, rhythm};
 use super::ending::layer_rows;
-use super::evaluate::evaluate_part;
+use super::evaluate::validate;
 use super::folder::RunFolder;
 use super::observer::{Observer, RunInfo, Validation};
-use super::record::Record;
+use super::records::Records;
+use super::rhythm::Rhythm;
 use super::train::{Parts, RunEnd};
 use super::trainer::{Step, Trainer};
 use crate::base::Result;
 use crate::config::{Config, ValidateEvery};
+use crate::data::Cursor;
 use crate::probe::NonFinite;
 use std::time::{Duration, Instant};
 
@@ -42,16 +44,15 @@ impl Stop {
     }
 
     /// What ends a run that has come so far, if anything does.
-    pub fn of(config: &Config, run: &RunState, steps: u64, per_epoch: u64) -> Option<Self> {
-        let by_epochs = config.train.epochs.saturating_mul(per_epoch);
+    pub fn of(config: &Config, run: &RunState, at: Cursor) -> Option<Self> {
         let max_steps = config.train.max_steps.unwrap_or(u64::MAX);
         let late = config.train.max_time.is_some_and(|max| run.seconds >= max.as_secs_f64());
         let patient = config.validate.patience.is_none_or(|patience| run.without_better < patience);
         if !patient {
             Some(Self::Patience)
-        } else if steps >= by_epochs {
+        } else if u64::from(at.epoch) >= config.train.epochs {
             Some(Self::Epochs)
-        } else if steps >= max_steps {
+        } else if at.step >= max_steps {
             Some(Self::MaxSteps)
         } else {
             late.then_some(Self::MaxTime)
@@ -74,7 +75,7 @@ pub(super) struct Run<'a> {
 
 /// What changes while a run goes on.
 pub(super) struct Progress<'a> {
-    pub record: Record,
+    pub records: Records,
     pub observer: &'a mut dyn Observer,
     /// Its times are those before this process.
     pub state: RunState,
@@ -103,13 +104,13 @@ impl Run<'_> {
     pub fn drive(
         &self,
         trainer: &mut Trainer,
-        record: Record,
+        records: Records,
         state: RunState,
         observer: &mut dyn Observer,
     ) -> Result<RunEnd> {
         let now = Instant::now();
         let mut progress = Progress {
-            record,
+            records,
             observer,
             state,
             last: Step::default(),
@@ -124,52 +125,44 @@ impl Run<'_> {
     }
 
     fn steps(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<Stop> {
-        let validate_every = match self.config.validate.every {
-            ValidateEvery::Epoch => Some(trainer.steps_per_epoch()),
-            ValidateEvery::Steps(n) => Some(n),
-            ValidateEvery::Never => None,
+        let validation = match self.config.validate.every {
+            ValidateEvery::Epoch => Rhythm::Epoch,
+            ValidateEvery::Steps(n) => Rhythm::Steps(n),
+            ValidateEvery::Never => Rhythm::Never,
         };
-        let checkpoint_every = stride(
-            self.config.record.checkpoint,
-            trainer.steps_per_epoch(),
-            self.info.parameters,
-            trainer.batch_rows(),
-            &self.info.device,
-        );
+        let rows = trainer.batch_bounds().map_or(trainer.batch_rows(), |[_, most]| most);
+        let checkpoint = rhythm(self.config.record.checkpoint, self.info.parameters, rows, &self.info.device);
+        let judgement = if self.stop_on.is_empty() { Rhythm::Never } else { Rhythm::Steps(JUDGE_EVERY) };
         let look = |trainer: &mut Trainer, observer: &mut dyn Observer| -> Result<Option<Stop>> {
             Ok(observer.look(trainer)?.break_value().map(Stop::Observer))
         };
-        let judge_every = (!self.stop_on.is_empty()).then_some(JUDGE_EVERY);
         look(trainer, progress.observer)?;
         loop {
-            self.stretch(trainer, progress, [validate_every, checkpoint_every, judge_every])?;
+            self.stretch(trainer, progress, [validation, checkpoint, judgement])?;
             if progress.non_finite.is_some() {
                 return Ok(Stop::NonFinite);
             }
-            let next = trainer.next_step();
-            let is_due = |every: Option<u64>| every.is_some_and(|n| next.is_multiple_of(n));
-            let (validate, checkpoint) = (is_due(validate_every), is_due(checkpoint_every));
-            if validate {
+            let at = trainer.cursor();
+            if validation.is_due(at) {
                 self.validate(trainer, progress)?;
             }
-            let judged = if is_due(judge_every) { self.judge(trainer) } else { None };
-            let mut stop =
-                Stop::of(self.config, &progress.state(), trainer.next_step(), self.info.steps_per_epoch).or(judged);
+            let judged = if judgement.is_due(at) { self.judge(trainer) } else { None };
+            let mut stop = Stop::of(self.config, &progress.state(), at).or(judged);
             if stop.is_some() || progress.observer.wants_look(trainer.next_step()) {
                 let asked = look(trainer, progress.observer)?;
                 stop = stop.or(asked);
             }
-            if stop.is_some() && checkpoint_every.is_some() {
+            if stop.is_some() && checkpoint != Rhythm::Never {
                 // It is written last of all files, when the record has been ended.
                 progress.checkpoint = Some(self.checkpoint(trainer, progress)?);
-            } else if checkpoint {
+            } else if checkpoint.is_due(at) {
                 // It counts on the rows up to here.
-                progress.record.sync()?;
+                progress.records.sync()?;
                 self.checkpoint(trainer, progress)?.write(self.folder)?;
             }
             let Some(stop) = stop else { continue };
             // The end is judged too. A run that goes on later does not come by here, so its checkpoint is from before.
-            if !validate && validate_every.is_some() {
+            if !validation.is_due(at) && validation != Rhythm::Never {
                 self.validate(trainer, progress)?;
             }
             return Ok(stop);
@@ -184,20 +177,20 @@ impl Run<'_> {
         ends.map(|verdict| Stop::Verdict(verdict.id))
     }
 
-    /// Trains until a multiple of one of `pauses`, a look that the observer wants, the end, or a value that is not finite, and
+    /// Trains until one of `pauses` is due, a look that the observer wants, the end, or a value that is not finite, and
     /// takes in all readings.
-    fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Option<u64>; 3]) -> Result<()> {
+    fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Rhythm; 3]) -> Result<()> {
         let stretch = Instant::now();
         let before = Duration::try_from_secs_f64(progress.state.seconds).unwrap_or_default();
         let time = self.config.train.max_time.map(|max| max.saturating_sub(before));
-        while trainer.next_step() < self.info.steps_total {
-            if !trainer.has_room() {
+        while !trainer.is_done(self.config) {
+            while !trainer.has_room() {
                 self.collect(trainer, progress, true)?;
             }
             trainer.submit()?;
             self.collect(trainer, progress, false)?;
             let late = time.is_some_and(|time| progress.started.elapsed() >= time);
-            let pause = pauses.iter().flatten().any(|&n| trainer.next_step().is_multiple_of(n));
+            let pause = pauses.iter().any(|pause| pause.is_due(trainer.cursor()));
             let look = progress.observer.wants_look(trainer.next_step());
             if late || progress.non_finite.is_some() || pause || look {
                 break;
@@ -216,10 +209,10 @@ impl Run<'_> {
         while let Some(step) = trainer.collect(wait)? {
             wait = false;
             // The trainer counts from 0, people and records from 1.
-            progress.record.push(step.step + 1, step.epoch, step.examples, step.values.flat())?;
+            progress.records.push(step)?;
             progress.observer.step(step);
             progress.last.clone_from(step);
-            progress.state.epoch_loss.push(step.step, self.info.steps_per_epoch, step.values.scalar("loss"));
+            progress.state.epoch_loss.push(step.epoch, step.values.loss());
             if let (Some(what), None) = (step.non_finite, progress.non_finite) {
                 progress.non_finite = Some((step.step + 1, what));
             }
@@ -228,6 +221,9 @@ impl Run<'_> {
         if progress.last.step.is_multiple_of(64) && progress.last_table.elapsed() > Duration::from_secs(1) {
             progress.last_table = Instant::now();
             let rows = layer_rows(trainer, &progress.last, &trainer.verdicts());
+            if let Some(scale) = trainer.noise().settled_scale() {
+                progress.observer.noise(scale, trainer.batch_rows());
+            }
             progress.observer.layers(&rows);
         }
         Ok(())
@@ -236,7 +232,7 @@ impl Run<'_> {
     /// Judges the model on the validation part.
     fn validate(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<()> {
         let Some(data) = &self.parts.validation else { return Ok(()) };
-        let evaluation = evaluate_part(trainer, data, self.config)?;
+        let evaluation = validate(trainer, data, self.config)?;
         let better = progress.state.best.as_ref().is_none_or(|best| evaluation.loss < best.loss);
         let (step, epoch) = (trainer.next_step(), progress.last.epoch);
         progress.observer.validation(&Validation {
@@ -246,7 +242,6 @@ impl Run<'_> {
             accuracy: evaluation.accuracy(),
             best: better,
         });
-        trainer.note_validation(evaluation.loss);
         progress.state.without_better = if better { 0 } else { progress.state.without_better + 1 };
         if better {
             let params = if self.config.validate.keep_best { Some(trainer.params()?.into()) } else { None };
@@ -262,7 +257,7 @@ impl Run<'_> {
             config: self.config.clone(),
             trainer: trainer.state()?,
             best: best_tensors(&run, self.config),
-            pending: progress.record.pending(),
+            pending: progress.records.pending(),
             run,
         })
     }

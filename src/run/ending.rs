@@ -6,7 +6,7 @@ use super::drive::{Progress, Run, Stop};
 use super::evaluate::{Evaluation, evaluate_part};
 use super::observer::LayerRow;
 use super::record::RecordReport;
-use super::summary::{BestSummary, PartSummary, Summary};
+use super::summary::{BestSummary, NoiseSummary, PartSummary, Summary};
 use super::tensors::named;
 use super::train::RunEnd;
 use super::trainer::{Step, Trainer};
@@ -23,10 +23,10 @@ impl Run<'_> {
     pub fn end(&self, trainer: &mut Trainer, progress: Progress<'_>, stop: Stop) -> Result<RunEnd> {
         let state = progress.state();
         let before = progress.state.seconds;
-        let Progress { record, last, non_finite, checkpoint, started, .. } = progress;
+        let Progress { records, last, non_finite, checkpoint, started, .. } = progress;
         let verdicts = trainer.verdicts();
         let layers = layer_rows(trainer, &last, &verdicts);
-        let report = record.finish(stop.word())?;
+        let report = records.finish(stop.word())?;
         if let Some(params) = state.best.as_ref().and_then(|best| best.params.as_ref()) {
             trainer.set_params(params)?;
         }
@@ -63,7 +63,7 @@ impl Run<'_> {
         report: &RecordReport,
         verdicts: &[Verdict],
     ) -> Summary {
-        let loss = state.epoch_loss.mean(self.info.steps_per_epoch);
+        let loss = state.epoch_loss.mean();
         let seconds = state.train_seconds;
         let mut summary = Summary {
             name: self.info.name.clone(),
@@ -80,6 +80,7 @@ impl Run<'_> {
             examples_per_second: (seconds > 0.0).then(|| last.examples as f64 / seconds),
             seconds: state.seconds,
             verdicts: verdicts.iter().map(|verdict| serde_json::to_value(verdict).unwrap_or_default()).collect(),
+            noise: NoiseSummary::of(trainer.noise(), trainer.batch_rows()),
             device: self.info.device.name.clone(),
             seed: self.config.train.seed,
             stopped_by: stop.word().into(),

@@ -1,6 +1,6 @@
 //! A blueprint on an executor: plans loaded, parameters and data uploaded, micro-batches submitted, readings collected.
 
-use super::blueprint::{Blueprint, names};
+use super::blueprint::{Blueprint, names, segments_name};
 use super::evaluator::{Evaluator, Outputs};
 use super::tensors::{self, HostTensor, read_arena, write_arena};
 use crate::base::{Error, Result};
@@ -11,15 +11,26 @@ use crate::graph::StepScalars;
 use crate::ops::stats::{CLIP, CONTROL};
 use crate::optim;
 use crate::plan::Arena;
+use crate::probe::{Due, Need};
 
 /// The plans and buffers of a run on a device.
 pub struct Engine {
     executor: Box<dyn Executor + Send>,
     arena: Arena,
-    gradients: Vec<PlanId>,
-    last: Vec<PlanId>,
+    /// What a step replays, for each combination of cadences that can be due ([`Due::index`]).
+    replays: Vec<Replay>,
     evaluator: Evaluator,
     buffers: Buffers,
+}
+
+/// The plans of a step.
+struct Replay {
+    /// Of each micro-batch but the last.
+    micro: Vec<PlanId>,
+    /// Of the last: the update too.
+    last: Vec<PlanId>,
+    /// Of the last, where the step after needs the gradient and the weights of this one.
+    last_retaining: Vec<PlanId>,
 }
 
 struct Buffers {
@@ -44,12 +55,7 @@ impl Engine {
         outputs: usize,
         optimizer: &Optimizer,
     ) -> Result<Self> {
-        let mut micro = vec![executor.load(&blueprint.gradients)?, executor.load(&blueprint.measure)?];
-        if let Some(accumulate) = &blueprint.accumulate {
-            micro.push(executor.load(accumulate)?);
-        }
-        let mut last = micro.clone();
-        last.push(executor.load(&blueprint.update)?);
+        let replays = load(executor.as_mut(), blueprint)?;
         let evaluator = Evaluator::load(executor.as_mut(), &blueprint.evaluate, evaluation_rows, outputs)?;
         let need = |name: &str| executor.buffer(name).ok_or_else(|| Error::failure(name, "no plan names this buffer"));
         let buffers = Buffers {
@@ -61,7 +67,7 @@ impl Engine {
             targets: executor.buffer(names::TARGETS),
         };
         let arena = blueprint.arena.clone();
-        let mut engine = Self { executor, arena, gradients: micro, last, evaluator, buffers };
+        let mut engine = Self { executor, arena, replays, evaluator, buffers };
         engine.upload_constants(blueprint, optimizer)?;
         if let Some(source) = resident {
             engine.upload_data(source)?;
@@ -73,13 +79,24 @@ impl Engine {
         let mut control = [0.0; CONTROL];
         control[CLIP] = 1.0;
         self.write(names::CONTROL, 0, Host::F64(&control))?;
-        self.write(names::TAP_SEGMENTS, 0, Host::U32(&blueprint.layout.segments()))?;
-        if blueprint.layout.tensors > 0 {
-            self.write(names::PARAM_SEGMENTS, 0, Host::U32(&optim::segments(&self.arena)))?;
+        let segments = optim::segments(&self.arena);
+        self.write(names::PARAM_SEGMENTS, 0, Host::U32(&segments))?;
+        self.write(names::LAYER_SEGMENTS, 0, Host::U32(&of_layers(&segments, &blueprint.tensor_layers)))?;
+        for (i, fold) in blueprint.layout.folds.iter().enumerate() {
+            self.write(&segments_name(i), 0, Host::U32(&fold.segments()))?;
         }
+        let counts = blueprint.layout.counts.iter().flat_map(|span| [span.first, span.first + span.count]);
+        self.write(names::COUNT_SEGMENTS, 0, Host::U32(&counts.map(|at| at as u32).collect::<Vec<_>>()))?;
+        let mut lengths = vec![0.0; blueprint.layers.len()];
+        let tensors = self.arena.tensors.iter().zip(&blueprint.tensor_layers);
+        tensors.for_each(|(tensor, &layer)| lengths[layer] += tensor.shape.len() as f64);
+        self.write(names::LAYER_LENGTHS, 0, Host::F64(&lengths))?;
         for (part, &len) in blueprint.arena.parts.iter().enumerate() {
             let lengths = optim::lengths(&blueprint.arena, part);
             self.write(&Arena::buffer(names::LENGTHS, part), 0, Host::U32(&lengths))?;
+            let owners = optim::owners(&blueprint.arena, part);
+            let owners: Vec<u32> = owners.iter().map(|&tensor| blueprint.tensor_layers[tensor] as u32).collect();
+            self.write(&Arena::buffer(names::OWNERS, part), 0, Host::U32(&owners))?;
             for state in optim::states(optimizer).iter().filter(|state| state.initial != 0.0) {
                 self.write(&Arena::buffer(&state.arena, part), 0, Host::F64(&vec![state.initial; len]))?;
             }
@@ -171,11 +188,43 @@ impl Engine {
         read_arena(self.executor.as_mut(), &self.arena, kind)
     }
 
-    /// Submits a micro-batch; with the last one of a logical batch goes the update, and a reading of the table.
+    /// For how many steps each unit has given nothing, tap by tap; empty where that is not measured.
     ///
     /// # Errors
     /// If the device fails.
-    pub fn submit(&mut self, batch: &Batch<'_>, scalars: StepScalars) -> Result<()> {
+    pub fn ages(&mut self, units: &[usize]) -> Result<Vec<f64>> {
+        let mut ages = Vec::new();
+        for (i, &units) in units.iter().enumerate() {
+            let name = format!("{}.{i}", names::AGES);
+            if self.executor.buffer(&name).is_some() {
+                ages.extend(tensors::read(self.executor.as_mut(), &name, 0, units)?);
+            }
+        }
+        Ok(ages)
+    }
+
+    /// Replaces them; false if there are not as many.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_ages(&mut self, units: &[usize], mut ages: &[f64]) -> Result<bool> {
+        for (i, &units) in units.iter().enumerate() {
+            let name = format!("{}.{i}", names::AGES);
+            if self.executor.buffer(&name).is_some() {
+                let Some((own, rest)) = ages.split_at_checked(units) else { return Ok(false) };
+                self.write(&name, 0, Host::F64(own))?;
+                ages = rest;
+            }
+        }
+        Ok(ages.is_empty())
+    }
+
+    /// Submits a micro-batch; with the last one of a logical batch goes the update, and a reading of the table. `due` says
+    /// what is measured, `retain` whether the step after needs this one's gradient and weights.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn submit(&mut self, batch: &Batch<'_>, scalars: StepScalars, due: Due, retain: bool) -> Result<()> {
         let mut uploads = [(self.buffers.weights, Host::F64(&batch.micro.weights)); 4];
         let mut count = 1;
         let mut push = |buffer: Option<BufferId>, data| {
@@ -190,10 +239,14 @@ impl Engine {
         if self.buffers.x.is_some() {
             push(self.buffers.targets, Host::F32(batch.values));
         }
-        let last = batch.micro.last;
+        let (last, replay) = (batch.micro.last, &self.replays[due.index()]);
         self.executor.submit(&Submission {
             uploads: &uploads[..count],
-            plans: if last { &self.last } else { &self.gradients },
+            plans: match (last, retain) {
+                (false, _) => &replay.micro,
+                (true, false) => &replay.last,
+                (true, true) => &replay.last_retaining,
+            },
             scalars,
             readback: last.then_some(self.buffers.table),
             tag: u64::from(scalars.step),
@@ -207,6 +260,51 @@ impl Engine {
     pub fn evaluate(&mut self, source: &dyn RowSource, index: &[u32]) -> Result<Outputs> {
         self.evaluator.evaluate(self.executor.as_mut(), source, index)
     }
+}
+
+/// Loads what the steps replay.
+fn load(executor: &mut (dyn Executor + Send), blueprint: &Blueprint) -> Result<Vec<Replay>> {
+    let mut load = |plan| executor.load(plan);
+    let mut measuring = Vec::new();
+    for it in &blueprint.measuring {
+        measuring.push([load(&it.gradients)?, load(&it.measure)?]);
+    }
+    let accumulate = blueprint.accumulate.as_ref().map(&mut load).transpose()?;
+    let squares = blueprint.arenas.squares.as_ref().map(&mut load).transpose()?;
+    let mut arenas = Vec::new();
+    for (need, plan) in &blueprint.arenas.measure {
+        arenas.push((*need, load(plan)?));
+    }
+    let retain = blueprint.arenas.retain.as_ref().map(&mut load).transpose()?;
+    let update = load(&blueprint.update)?;
+    let replay = |due: Due| {
+        let needs = blueprint.agenda.needs(due);
+        let mut micro = measuring[blueprint.combinations[due.index()]].to_vec();
+        micro.extend(accumulate);
+        micro.extend(squares.filter(|_| needs.has(Need::Squares)));
+        let mut last = micro.clone();
+        last.extend(arenas.iter().filter(|(need, _)| needs.has(*need)).map(|&(_, plan)| plan));
+        let mut last_retaining = last.clone();
+        last_retaining.extend(retain);
+        last.push(update);
+        last_retaining.push(update);
+        Replay { micro, last, last_retaining }
+    };
+    Ok(blueprint.agenda.each_due().map(replay).collect())
+}
+
+/// Segments of tensors, which are those of neighbouring layers, to segments of layers.
+fn of_layers(tensors: &[u32], layers: &[usize]) -> Vec<u32> {
+    let mut segments: Vec<u32> = Vec::new();
+    for (i, ends) in tensors.chunks_exact(2).enumerate() {
+        if i > 0 && layers[i] == layers[i - 1] {
+            segments.pop();
+            segments.push(ends[1]);
+        } else {
+            segments.extend(ends);
+        }
+    }
+    segments
 }
 
 /// A micro-batch with what goes up with it.

@@ -81,3 +81,13 @@ impl Evaluation {
 pub fn evaluate_part(trainer: &mut Trainer, data: &Dataset, config: &Config) -> Result<Evaluation> {
     Ok(Evaluation::of(&trainer.evaluate(data)?, data, config.validate.top_k))
 }
+
+/// The same on the validation part, which verdicts and schedule of the trainer take note of.
+///
+/// # Errors
+/// If the device fails.
+pub fn validate(trainer: &mut Trainer, data: &Dataset, config: &Config) -> Result<Evaluation> {
+    let outputs = trainer.evaluate(data)?;
+    trainer.note_validation(&outputs.losses);
+    Ok(Evaluation::of(&outputs, data, config.validate.top_k))
+}

@@ -6,7 +6,7 @@ use crate::base::{Error, Result};
 use crate::config::{self, Config, Layer, Precision, Reduction, Standardize, nearest};
 use crate::data::{Dataset, Targets};
 use crate::nn::{Description, LayerInfo, LossSpec};
-use crate::probe::{NonFinite, QUANTITIES, Sizes, Values, find};
+use crate::probe::{Columns, NonFinite, Values};
 use crate::verdict::{Activation, DataFacts, Facts, LayerFacts, LossFact, Measured, Origin, RULES};
 use std::ops::Range;
 
@@ -100,11 +100,15 @@ fn layer(model: &Description, info: &LayerInfo, initial: &[HostTensor]) -> Layer
         variance: if is_linear { info.inputs as f64 * square(weight) } else { 1.0 },
         bias_square: square(bias),
         is_constant: is_linear && weight.windows(2).all(|pair| pair[0] == pair[1]),
-        has_own_init: matches!(&info.spec, Layer::Linear { init, gain, .. } if init.is_some() || gain.is_some()),
+        has_own_init: matches!(
+            &info.spec,
+            Layer::Linear { init, gain, bias_init, .. } if init.is_some() || gain.is_some() || bias_init.is_some()
+        ),
     }
 }
 
-fn activation(layer: &Layer) -> Option<Activation> {
+/// The activation that a layer is; none if it is another kind of layer.
+pub fn activation(layer: &Layer) -> Option<Activation> {
     Some(match layer {
         Layer::Relu => Activation::Relu,
         Layer::LeakyRelu { slope } => Activation::LeakyRelu(*slope),
@@ -145,7 +149,7 @@ fn data_facts(config: &Config, train: &Dataset) -> DataFacts {
     let deviation = |(sum, square): (&f64, &f64)| (square / count - (sum / count).powi(2)).max(0.0).sqrt();
     let mut deviations: Vec<f64> = sums.iter().zip(&squares).map(deviation).filter(|&std| std > 1e-6 * max).collect();
     deviations.sort_by(f64::total_cmp);
-    let median = deviations.get(deviations.len() / 2);
+    let median = deviations.get(deviations.len().saturating_sub(1) / 2);
     let [target_mean, target_std, target_min, target_max] = target_facts(train);
     DataFacts {
         mean: sums.iter().sum::<f64>() / (count * features),
@@ -173,26 +177,21 @@ fn target_facts(train: &Dataset) -> [f64; 4] {
 /// Where in a step's values that stand which verdicts rest on.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
-    ranges: [Range<usize>; 4],
+    ranges: [Range<usize>; 5],
 }
 
 impl Places {
-    /// The places in values of these sizes.
-    pub fn new(sizes: Sizes) -> Self {
-        let range = |id: &str| {
-            let at = find(id).expect("a test holds that these quantities exist");
-            let start: usize = QUANTITIES[..at].iter().map(|quantity| sizes.width(quantity.scope)).sum();
-            start..start + sizes.width(QUANTITIES[at].scope)
-        };
-        let ids = ["activation_rms", "activation_mean", "layer_grad_norm", "layer_update_ratio"];
-        Self { ranges: ids.map(range) }
+    /// The places in values of these columns.
+    pub fn new(columns: &Columns) -> Self {
+        let ids = ["signal", "activation_rms", "activation_mean", "layer_grad_norm", "layer_update_ratio"];
+        Self { ranges: ids.map(|id| columns.range(id)) }
     }
 
     /// What a history takes in of a step.
     pub fn measured<'a>(&self, values: &'a Values) -> Measured<'a> {
-        let [activation_rms, activation_mean, grad_norm, update_ratio] =
-            [0, 1, 2, 3].map(|i| &values.flat()[self.ranges[i].clone()]);
-        let (loss, signal) = (values.loss(), values.signal());
+        let [signal, activation_rms, activation_mean, grad_norm, update_ratio] =
+            [0, 1, 2, 3, 4].map(|i| &values.flat()[self.ranges[i].clone()]);
+        let loss = values.loss();
         Measured { loss, signal, activation_rms, activation_mean, grad_norm, update_ratio }
     }
 }
@@ -232,21 +231,27 @@ pub(super) fn verdict_ids(verdicts: &config::Verdicts) -> Result<[Vec<String>; 2
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Cadence;
+    use crate::probe::{Agenda, Sizes};
+    use std::sync::Arc;
 
     #[test]
     fn places_are_those_of_the_quantities() {
-        let sizes = Sizes { layers: 2, dense: 1, tensors: 3 };
-        let mut values = Values::new(sizes);
-        let places = Places::new(sizes);
+        let every = std::array::from_fn(|_| Cadence::Every(1));
+        let sizes = Sizes { layers: 2, dense: 1, rectified: 1, bounded: 0, tensors: 3 };
+        let columns = Arc::new(Columns::new(sizes, &Agenda::new(&every).unwrap()));
+        let values = Values::new(&columns);
+        let places = Places::new(&columns);
         assert_eq!(places.measured(&values).loss, 0.0);
-        for (id, range) in
-            ["activation_rms", "activation_mean", "layer_grad_norm", "layer_update_ratio"].iter().zip(&places.ranges)
+        for (id, range) in ["signal", "activation_rms", "activation_mean", "layer_grad_norm", "layer_update_ratio"]
+            .iter()
+            .zip(&places.ranges)
         {
             let start = values.get(id).as_ptr() as usize - values.flat().as_ptr() as usize;
             assert_eq!((range.start, range.len()), (start / size_of::<f64>(), values.get(id).len()), "{id}");
         }
-        values = Values::new(Sizes::default());
-        assert!(Places::new(Sizes::default()).measured(&values).signal.is_empty());
+        let columns = Arc::new(Columns::new(sizes, &Agenda::default()));
+        assert!(Places::new(&columns).measured(&Values::new(&columns)).signal.is_empty());
     }
 
     #[test]

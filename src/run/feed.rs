@@ -1,8 +1,11 @@
 //! How training examples come to the device: cut into batches, gathered there by row number or streamed.
 
+use super::adaptive::Adaptive;
+use super::engine::Batch;
 use crate::base::{Error, Result};
 use crate::config::{self, Config};
-use crate::data::{Batching, Dataset, Loader, RowSource, Schedule, Staged, TargetKind};
+use crate::data::{Batching, Cursor, Dataset, Loader, MicroBatch, RowSource, Schedule, Staged, TargetKind};
+use crate::optim;
 use std::sync::Arc;
 
 /// Rows computed at once where a config does not say: larger batches are accumulated.
@@ -13,32 +16,76 @@ const RING: usize = 4;
 
 /// Where micro-batches come from: gathered on the device by row number, or streamed.
 pub(super) enum Feed {
-    Resident { schedule: Schedule, staged: Staged },
-    Streamed { loader: Loader },
+    Resident {
+        schedule: Schedule,
+        staged: Staged,
+    },
+    Streamed {
+        loader: Loader,
+    },
+    /// Streamed micro by micro, whatever batches they are to form: the loader works ahead of that decision.
+    Grouped {
+        loader: Box<Loader>,
+        schedule: Schedule,
+        micro: MicroBatch,
+    },
 }
 
 impl Feed {
-    /// The micro-batches from where the schedule stands.
-    pub fn new(source: &Arc<dyn RowSource>, schedule: Schedule, resident: bool) -> Result<Self> {
-        Ok(if resident {
-            Self::Resident { staged: Staged::new(source.as_ref(), &schedule), schedule }
-        } else {
-            Self::Streamed { loader: Loader::new(source.clone(), schedule, RING)? }
-        })
+    /// The micro-batches from there on, or from the beginning, and where that is; `varies` if batches may change their size.
+    pub fn open(
+        source: &Arc<dyn RowSource>,
+        batching: Batching,
+        weights: Option<&[f64]>,
+        resident: bool,
+        varies: bool,
+        from: Option<Cursor>,
+    ) -> Result<(Self, Cursor)> {
+        let mut schedule = if varies { Schedule::varying } else { Schedule::new }(batching, weights)?;
+        if let Some(from) = from {
+            schedule.seek(from).map_err(|error| error.within("checkpoint"))?;
+        }
+        let at = schedule.cursor();
+        let feed = match (resident, varies) {
+            (true, _) => Self::Resident { staged: Staged::new(source.as_ref(), &schedule), schedule },
+            (false, false) => Self::Streamed { loader: Loader::new(source.clone(), schedule, RING)? },
+            (false, true) => {
+                let rows = batching.micro;
+                let mut ahead = Schedule::new(Batching { batch: rows, ..batching }, weights)?;
+                ahead.seek(Cursor { batch: at.start / rows, rows, ..at })?;
+                let loader = Box::new(Loader::new(source.clone(), ahead, RING)?);
+                Self::Grouped { loader, micro: schedule.micro_batch(), schedule }
+            }
+        };
+        Ok((feed, at))
+    }
+
+    /// From the next logical batch on, batches have `rows` examples.
+    pub fn set_batch(&mut self, rows: usize) {
+        match self {
+            Self::Resident { schedule, .. } | Self::Grouped { schedule, .. } => schedule.set_batch(rows),
+            Self::Streamed { .. } => unreachable!("these batches have one size"),
+        }
     }
 
     /// The next micro-batch; of resident data its row numbers, weights and labels alone.
-    pub fn next(&mut self, source: &dyn RowSource) -> Result<&Staged> {
-        match self {
+    pub fn next(&mut self, source: &dyn RowSource) -> Result<Batch<'_>> {
+        Ok(match self {
             Self::Resident { schedule, staged } => {
                 schedule.fill(&mut staged.batch);
                 if !staged.labels.is_empty() {
                     source.fill_labels(&staged.batch.indices, &mut staged.labels)?;
                 }
-                Ok(staged)
+                whole(staged)
             }
-            Self::Streamed { loader } => loader.next(),
-        }
+            Self::Streamed { loader } => whole(loader.next()?),
+            Self::Grouped { loader, schedule, micro } => {
+                schedule.fill(micro);
+                let rows = whole(loader.next()?);
+                debug_assert_eq!(rows.micro.indices, micro.indices, "both go through the data alike");
+                Batch { micro, ..rows }
+            }
+        })
     }
 
     /// How often a micro-batch was not ready when it was wanted.
@@ -46,22 +93,33 @@ impl Feed {
         match self {
             Self::Resident { .. } => 0,
             Self::Streamed { loader } => loader.waits(),
+            Self::Grouped { loader, .. } => loader.waits(),
         }
     }
+}
+
+/// A micro-batch with what the loader brought.
+fn whole(staged: &Staged) -> Batch<'_> {
+    Batch { micro: &staged.batch, x: &staged.x, labels: &staged.labels, values: &staged.values }
 }
 
 /// How the training examples are cut into batches.
 pub(super) fn batching(config: &Config, examples: usize) -> Result<Batching> {
     let train = &config.train;
-    let batch = match train.batch {
-        config::Batch::Full => examples,
-        config::Batch::Size(batch) => batch,
+    let (batch, micro) = match train.batch {
+        config::Batch::Full => (examples, train.micro_batch),
+        config::Batch::Size(batch) => (batch, train.micro_batch),
+        config::Batch::Adaptive => {
+            let micro = train.micro_batch.unwrap_or(config::Train::MICRO_ROWS_ADAPTIVE.min(examples));
+            // The smallest one, in whole micro-batches.
+            (train.adaptive.min.unwrap_or(2).next_multiple_of(micro), Some(micro))
+        }
     };
     if batch > examples {
         let message = format!("a batch of {batch} is larger than the {examples} training examples");
         return Err(Error::input("train.batch", message).help("use \"full\" for all of them"));
     }
-    let micro = train.micro_batch.unwrap_or(batch.min(MICRO_ROWS_MAX));
+    let micro = micro.unwrap_or(batch.min(MICRO_ROWS_MAX));
     if micro > batch {
         let message = format!("{micro} is larger than the batch of {batch}");
         return Err(Error::input("train.micro_batch", message).help("leave it out, or make it smaller"));
@@ -107,4 +165,21 @@ pub(super) fn class_weights(config: &Config, train: &Dataset) -> Result<Option<V
 pub(super) fn total_steps(config: &Config, per_epoch: u64) -> u64 {
     let by_epochs = config.train.epochs.saturating_mul(per_epoch);
     config.train.max_steps.map_or(by_epochs, |max| max.min(by_epochs))
+}
+
+/// What the learning rate is multiplied by. Where the number of steps is not known, since batches grow, lengths in epochs are
+/// counted in examples, and a cosine without a length ends with the epochs.
+pub(super) fn rate_schedule(
+    config: &Config,
+    batching: &Batching,
+    adaptive: Option<&Adaptive>,
+) -> Result<optim::Schedule> {
+    let pieces = &config.train.schedule;
+    match adaptive {
+        Some(adaptive) => optim::Schedule::by_examples(pieces, adaptive.epoch_rows() as u64, config.train.epochs),
+        None => {
+            let per_epoch = batching.batches_per_epoch() as u64;
+            optim::Schedule::new(pieces, per_epoch, Some(total_steps(config, per_epoch)))
+        }
+    }
 }

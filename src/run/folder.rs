@@ -13,6 +13,20 @@ pub const ENVIRONMENT_FILE: &str = "environment.json";
 /// What a file is called while it is written: its name, this, and the number of the process.
 const UNFINISHED: &str = ".part-";
 
+/// What is known of every run: the version, the command line, the system, the time.
+pub fn environment() -> Map<String, Value> {
+    let command: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let cores = std::thread::available_parallelism().map_or(Value::Null, |n| Value::from(n.get()));
+    let mut environment = Map::new();
+    environment.insert("steepest".into(), env!("CARGO_PKG_VERSION").into());
+    environment.insert("started_utc".into(), utc_stamp(SystemTime::now()).into());
+    environment.insert("command".into(), command.into());
+    environment.insert("os".into(), std::env::consts::OS.into());
+    environment.insert("arch".into(), std::env::consts::ARCH.into());
+    environment.insert("cores".into(), cores);
+    environment
+}
+
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
@@ -104,15 +118,7 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_environment(&self, facts: impl IntoIterator<Item = (String, Value)>) -> Result<()> {
-        let command: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        let cores = std::thread::available_parallelism().map_or(Value::Null, |n| Value::from(n.get()));
-        let mut environment = Map::new();
-        environment.insert("steepest".into(), env!("CARGO_PKG_VERSION").into());
-        environment.insert("started_utc".into(), utc_stamp(SystemTime::now()).into());
-        environment.insert("command".into(), command.into());
-        environment.insert("os".into(), std::env::consts::OS.into());
-        environment.insert("arch".into(), std::env::consts::ARCH.into());
-        environment.insert("cores".into(), cores);
+        let mut environment = environment();
         environment.extend(facts);
         self.write_atomic(ENVIRONMENT_FILE, &json_text(ENVIRONMENT_FILE, &environment)?)
     }

@@ -1,7 +1,7 @@
 //! From settings to data: the source that a config names, loaded, split and scaled.
 
 use crate::base::{Error, Result};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Piece, PlateauOf, ValidateEvery};
 use crate::data::{
     Blobs, Circles, CsvSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare, Quadratic, Scaling,
     Source, Spirals, Splits, Task, Teacher,
@@ -29,7 +29,23 @@ pub fn load(config: &Config) -> Result<Splits> {
         let error = Error::input("validate.patience", "there is no validation part to have patience with");
         return Err(error.help("set data.split, or leave validate.patience out"));
     }
+    check_plateau(config, splits.validation.is_some())?;
     Ok(splits)
+}
+
+/// A plateau of the validation loss needs validations.
+fn check_plateau(config: &Config, has_validation: bool) -> Result<()> {
+    let watches = |piece: &Piece| matches!(piece, Piece::Plateau { of: PlateauOf::Validation, .. });
+    if !config.train.schedule.pieces.iter().any(watches) {
+        return Ok(());
+    }
+    let why = match (has_validation, config.validate.every) {
+        (false, _) => "there is no validation part whose loss a plateau could be one of",
+        (true, ValidateEvery::Never) => "a plateau of the validation loss needs validations, and validate.every is 0",
+        (true, _) => return Ok(()),
+    };
+    Err(Error::input("train.schedule", why)
+        .help("set data.split and validate.every, or watch the training loss: of = \"train\""))
 }
 
 /// A quarter of the training examples again, to test: what synthetic sources draw.

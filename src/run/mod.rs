@@ -42,6 +42,7 @@
 //! those since then. A run that ended goes on if its end is put off: a validation that only its end called for is then
 //! forgotten.
 
+mod adaptive;
 mod blueprint;
 mod check;
 pub mod checkpoint;
@@ -62,8 +63,11 @@ pub mod number;
 mod objective;
 mod observer;
 mod predictor;
+mod probing;
 pub mod record;
+pub mod records;
 mod resume;
+mod rhythm;
 pub mod row;
 mod saved;
 pub mod schema;
@@ -80,8 +84,9 @@ pub use blueprint::{Blueprint, Request, TappedLayer, names};
 pub use check::{BOUND, Check, Checked, check};
 pub use device::{Device, open_device};
 pub use engine::{Batch, Engine};
-pub use evaluate::{Evaluation, Score, evaluate_part};
+pub use evaluate::{Evaluation, Score, evaluate_part, validate};
 pub use evaluator::Outputs;
+pub use evidence::activation;
 pub use inspect::{
     Answer, ClassConflict, Conflicts, EARLY_STOPPING_EPSILON, InputGradients, Inspection, Inspector, LayerCosines,
     LayerNoise, LayerSnr, Moments, Noise, NoiseFigures, Part, Partial, Partials, RankedExample, conflicts, inspect,
@@ -91,6 +96,7 @@ pub use load::load;
 pub use objective::{CustomLoss, Objective};
 pub use observer::{LayerRow, Observer, RunInfo, Silent, Validation};
 pub use predictor::{Prediction, Predictor};
+pub use probing::{agenda, cadence};
 pub use resume::resume;
 pub use saved::SavedModel;
 pub use tensors::{HostTensor, read_params};

@@ -17,6 +17,9 @@ pub trait Observer: Send {
     fn validation(&mut self, validation: &Validation);
     /// The layers so far, about once a second.
     fn layers(&mut self, rows: &[LayerRow]);
+    /// The noise scale so far, in examples, and the examples of a batch, about once a second; infinite where noise hides the
+    /// gradient.
+    fn noise(&mut self, _scale: f64, _batch: usize) {}
     /// Whether it wants to look at the trainer after so many steps. It is asked after each step, and is on the hot path.
     fn wants_look(&self, _steps: u64) -> bool {
         false
@@ -63,10 +66,12 @@ pub struct RunInfo {
     pub test_rows: usize,
     /// Steps that were done before: not 0 if the run goes on from a checkpoint.
     pub steps_done: u64,
-    /// Steps until the end, if nothing ends it before.
+    /// Steps until the end, if nothing ends it before; where batches grow, there are fewer.
     pub steps_total: u64,
-    /// Steps to an epoch.
+    /// Steps to an epoch; where batches grow, of the smallest batches.
     pub steps_per_epoch: u64,
+    /// Examples of a batch at least and at most, where batches grow.
+    pub batch_bounds: Option<[usize; 2]>,
     /// Bytes that the plans take on the device.
     pub memory_bytes: usize,
     /// The run folder.

@@ -10,7 +10,7 @@ use super::schema::{SCHEMA_FILE, Schema, SchemaFile};
 use super::steps::Prefix;
 use super::thinning::{Every, Thinning};
 use super::writer::Writer;
-use crate::base::{Error, Result};
+use crate::base::{Cadence, Error, Result};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
@@ -24,13 +24,26 @@ pub struct RecordSettings {
     pub every: Every,
     /// How many of the last steps are kept whole for `flight.jsonl`.
     pub flight_steps: usize,
+    /// At which steps there is something to record. That of every step is written to `steps.jsonl`, another one to
+    /// `steps.<cadence>.jsonl`.
+    pub cadence: Cadence,
     /// How many anomalies may write to `flight.jsonl`: a run that goes wrong all the time must not fill the disk.
     pub flight_dumps: u64,
 }
 
 impl Default for RecordSettings {
     fn default() -> Self {
-        Self { every: Every::Auto, flight_steps: 1000, flight_dumps: 8 }
+        Self { every: Every::Auto, cadence: Cadence::Every(1), flight_steps: 1000, flight_dumps: 8 }
+    }
+}
+
+impl RecordSettings {
+    /// The names of the file of rows and of the one that explains its columns.
+    pub fn files(&self) -> [String; 2] {
+        match &self.cadence {
+            Cadence::Every(1) => [STEPS_FILE.to_owned(), SCHEMA_FILE.to_owned()],
+            cadence => [format!("steps.{cadence}.jsonl"), format!("steps.{cadence}.schema.json")],
+        }
     }
 }
 
@@ -57,6 +70,8 @@ pub struct RecordReport {
 #[derive(Debug)]
 pub struct Record {
     thinning: Thinning,
+    /// How many steps were pushed.
+    readings: u64,
     row: Box<Row>,
     writer: Writer,
     /// The file that the writer writes, to bring it to the disk.
@@ -75,11 +90,12 @@ impl Record {
         schema.check()?;
         let layout = Layout::new(schema);
         let thinning = Thinning::new(settings.every, layout.max_row_bytes())?;
-        let path = folder.join(STEPS_FILE);
+        let [rows, columns] = settings.files();
+        let path = folder.join(rows);
         let file = File::options().append(true).create_new(true).open(&path).map_err(|e| not_opened(&path, &e))?;
         lock(&file, &path)?;
-        write_atomic(&folder.join(SCHEMA_FILE), &schema.to_json(thinning)?)?;
-        Self::start(folder, file, layout, thinning, settings, None)
+        write_atomic(&folder.join(columns), &schema.to_json(thinning)?)?;
+        Self::start(folder, file, layout, thinning, settings, None, 0)
     }
 
     /// Goes on with the record of a run that stopped: rows after `last_step` are cut off, since their steps come again.
@@ -98,8 +114,9 @@ impl Record {
         schema.check()?;
         let layout = Layout::new(schema);
         let thinning = Thinning::new(settings.every, layout.max_row_bytes())?;
-        check_schema(&folder.join(SCHEMA_FILE), schema, thinning)?;
-        let path = folder.join(STEPS_FILE);
+        let [rows, columns] = settings.files();
+        check_schema(&folder.join(columns), schema, thinning)?;
+        let path = folder.join(rows);
         let row = Row::from_numbers(layout.width(), pending).ok_or_else(|| {
             Error::input(path.display(), "the checkpoint is of a record with other columns")
                 .help("resume with the model and the settings it had")
@@ -108,8 +125,10 @@ impl Record {
         let file = file.map_err(|e| Error::input(path.display(), format!("could not be opened: {e}")))?;
         lock(&file, &path)?;
         // A run that ended wrote the row that was pending with the steps it had; more of them come now.
-        let prefix = Prefix::find(&path, last_step - row.steps.min(last_step))?;
-        let expected = thinning.rows(last_step);
+        let readings = settings.cadence.count(last_step);
+        let last_row = settings.cadence.nth(readings.saturating_sub(row.steps)).unwrap_or(0);
+        let prefix = Prefix::find(&path, last_row)?;
+        let expected = thinning.rows(readings);
         if prefix.rows != expected {
             let message = format!("up to step {last_step} it has {} rows, there should be {expected}", prefix.rows);
             return Err(Error::input(path.display(), message).help("restore the file that the run wrote"));
@@ -118,7 +137,7 @@ impl Record {
         let flight = Prefix::find(&flight_path, last_step)?;
         prefix.cut(&path)?;
         flight.cut(&flight_path)?;
-        Self::start(folder, file, layout, thinning, settings, Some(row))
+        Self::start(folder, file, layout, thinning, settings, Some(row), readings)
     }
 
     fn start(
@@ -128,14 +147,15 @@ impl Record {
         thinning: Thinning,
         settings: &RecordSettings,
         row: Option<Row>,
+        readings: u64,
     ) -> Result<Self> {
         let row = Box::new(row.unwrap_or_else(|| Row::new(layout.width())));
         let flight = Flight::new(folder, layout.clone(), settings.flight_steps);
-        let path = folder.join(STEPS_FILE);
+        let path = folder.join(&settings.files()[0]);
         let output = file.try_clone().map_err(|e| not_opened(&path, &e))?;
         let writer = Writer::start(path.display().to_string(), output, layout)?;
         let (dumps_left, report) = (settings.flight_dumps, RecordReport::default());
-        Ok(Self { thinning, row, writer, file, flight, dumps_left, report })
+        Ok(Self { thinning, readings, row, writer, file, flight, dumps_left, report })
     }
 
     /// Takes the values of a step, in the order of the schema. Steps count from 1.
@@ -149,7 +169,8 @@ impl Record {
     pub fn push(&mut self, step: u64, epoch: f64, examples: u64, values: &[f64]) -> Result<()> {
         self.row.add(step, epoch, examples, values);
         self.flight.keep(step, epoch, examples, values);
-        if self.thinning.ends_row(step) { self.end_row() } else { Ok(()) }
+        self.readings += 1;
+        if self.thinning.ends_row(self.readings) { self.end_row() } else { Ok(()) }
     }
 
     fn end_row(&mut self) -> Result<()> {

@@ -1,19 +1,19 @@
 //! A run that was killed, or whose end is put off, goes on from its checkpoint.
 
+use super::adaptive::Adaptive;
 use super::checkpoint::{Checkpoint, RunState};
 use super::drive::{Run, Stop};
 use super::evidence::verdict_ids;
-use super::feed::{batching, total_steps};
+use super::feed::{batching, rate_schedule};
 use super::folder::RunFolder;
 use super::load;
 use super::observer::Observer;
-use super::record::Record;
+use super::records::Records;
 use super::saved::read_preprocessing;
 use super::summary::{SUMMARY_FILE, Summary};
 use super::train::{Parts, RunEnd, open_trainer, record_settings, run_info};
 use crate::base::{Error, Result};
 use crate::config::Config;
-use crate::optim;
 use std::path::Path;
 
 /// The settings that may differ from those of the checkpoint: when training ends, where it runs, what is kept beside the
@@ -51,15 +51,13 @@ pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut
     let splits = load(config)?;
     let parts = Parts::of(&splits);
     check_data(&folder, &parts, &checkpoint.run)?;
-    let per_epoch = batching(config, parts.train_rows)?.batches_per_epoch() as u64;
-    check_unfinished(config, &folder, &checkpoint, per_epoch)?;
-    check_schedule(config, &checkpoint.config, per_epoch)?;
-    let steps = checkpoint.trainer.steps;
+    check_unfinished(config, &folder, &checkpoint)?;
+    check_schedule(config, &checkpoint.config, parts.train_rows)?;
+    let steps = checkpoint.trainer.cursor.step;
     let state = std::mem::take(&mut checkpoint.trainer);
     let (mut trainer, reason) = open_trainer(config, splits, Some(state))?;
     let state = checkpoint.run_state(&trainer.blueprint().arena)?;
-    let (schema, settings) = (trainer.schema(), record_settings(config));
-    let record = Record::resume(folder.path(), &schema, &settings, steps, &checkpoint.pending)?;
+    let records = Records::resume(folder.path(), &trainer, &record_settings(config), steps, &checkpoint.pending)?;
     drop(checkpoint);
     folder.remove_unfinished();
     let info = run_info(config, &trainer, &parts, &reason, &folder);
@@ -72,7 +70,7 @@ pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut
     ])?;
     observer.start(&info);
     let run = Run { config, folder: &folder, parts, info, stop_on };
-    trainer.within(|trainer| run.drive(trainer, record, state, observer))
+    trainer.within(|trainer| run.drive(trainer, records, state, observer))
 }
 
 fn check_settings(config: &Config, written: &Config) -> Result<()> {
@@ -107,9 +105,9 @@ fn check_data(folder: &RunFolder, parts: &Parts, run: &RunState) -> Result<()> {
         .help("restore it, or train again into another folder"))
 }
 
-fn check_unfinished(config: &Config, folder: &RunFolder, checkpoint: &Checkpoint, per_epoch: u64) -> Result<()> {
-    let steps = checkpoint.trainer.steps;
-    let Some(stop) = Stop::of(config, &checkpoint.run, steps, per_epoch) else { return Ok(()) };
+fn check_unfinished(config: &Config, folder: &RunFolder, checkpoint: &Checkpoint) -> Result<()> {
+    let at = checkpoint.trainer.cursor;
+    let Some(stop) = Stop::of(config, &checkpoint.run, at) else { return Ok(()) };
     let (why, key) = match stop {
         Stop::Epochs => (format!("train.epochs = {} is reached", config.train.epochs), "train.epochs (--epochs)"),
         Stop::MaxSteps => ("train.max_steps is reached".to_owned(), "train.max_steps (--max-steps)"),
@@ -119,14 +117,17 @@ fn check_unfinished(config: &Config, folder: &RunFolder, checkpoint: &Checkpoint
             unreachable!("these follow from readings, not from the state of a run")
         }
     };
-    let message = format!("the run is finished: {why}, it is at step {steps}");
+    let message = format!("the run is finished: {why}, it is at step {}", at.step);
     Err(Error::input(folder.path().display(), message).help(format!("raise {key} to go on, or leave it as it is")))
 }
 
 /// A cosine without a length ends with the training: put off, it would have had other rates in the steps that are done.
-fn check_schedule(config: &Config, written: &Config, per_epoch: u64) -> Result<()> {
-    let resolved =
-        |config: &Config| optim::Schedule::new(&config.train.schedule, per_epoch, Some(total_steps(config, per_epoch)));
+fn check_schedule(config: &Config, written: &Config, rows: usize) -> Result<()> {
+    let resolved = |config: &Config| {
+        let batching = batching(config, rows)?;
+        let adaptive = Adaptive::new(config, &batching, f64::INFINITY)?;
+        rate_schedule(config, &batching, adaptive.as_ref())
+    };
     if resolved(config)? == resolved(written)? {
         return Ok(());
     }

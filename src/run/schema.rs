@@ -3,7 +3,8 @@
 use super::blueprint::TappedLayer;
 use super::thinning::Thinning;
 use crate::base::{Error, Result};
-use crate::probe::{QUANTITIES, Quantity, Scope, Sizes};
+use crate::ops::histogram::BINS;
+use crate::probe::{Quantity, Scope};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -79,10 +80,14 @@ pub(super) struct SchemaFile {
     digits: usize,
 }
 
+/// The bins of each layer: `0:3` is bin 3 of layer `0`.
+fn bins(layers: &[TappedLayer]) -> impl Iterator<Item = String> {
+    layers.iter().flat_map(|layer| (0..BINS).map(move |bin| format!("{}:{bin}", layer.name)))
+}
+
 impl Schema {
-    /// The columns of a run with these layers and tensors: every quantity that it measures, so that the values of its steps
-    /// are a row.
-    pub fn of(layers: &[TappedLayer], tensors: &[String], sizes: Sizes) -> Self {
+    /// The columns of these quantities, in a run with these layers and tensors.
+    pub fn of(layers: &[TappedLayer], tensors: &[String], quantities: impl Iterator<Item = &'static Quantity>) -> Self {
         let names = |wanted: fn(&TappedLayer) -> bool| -> Vec<&str> {
             layers.iter().filter(|layer| wanted(layer)).map(|layer| layer.name.as_str()).collect()
         };
@@ -92,11 +97,13 @@ impl Schema {
                 Scope::Step | Scope::Noise => Column::scalar(quantity.id, quantity.doc, quantity.formula),
                 Scope::Layer => list(&names(|_| true)),
                 Scope::Dense => list(&names(|layer| layer.dense)),
+                Scope::Rectified => list(&names(|layer| layer.is_rectified)),
+                Scope::Bounded => list(&names(|layer| layer.is_bounded)),
+                Scope::Bins => Column::list(quantity.id, quantity.doc, quantity.formula, bins(layers)),
                 Scope::Tensor => list(&tensors.iter().map(String::as_str).collect::<Vec<_>>()),
             }
         };
-        let measured = QUANTITIES.iter().filter(|quantity| sizes.width(quantity.scope) > 0);
-        Self { columns: measured.map(column).collect() }
+        Self { columns: quantities.map(column).collect() }
     }
 
     /// How many values a step has.

@@ -2,6 +2,7 @@
 
 use super::folder::{RunFolder, json_text};
 use crate::base::{Error, Result};
+use crate::probe::{Against, NoiseReader, quotient};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -62,6 +63,45 @@ pub struct BestSummary {
     pub kept: bool,
 }
 
+/// The noise of the gradient in all dense layers, over the later half of the run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NoiseSummary {
+    /// How many steps these are.
+    pub steps: u64,
+    /// The mean of S, the trace of the covariance of the examples' gradients.
+    pub trace: f64,
+    /// The mean of |G|², the square of the gradient's norm without noise.
+    pub signal: f64,
+    /// 𝓑 = S/|G|², in examples; null where noise hides the gradient.
+    pub scale: Option<f64>,
+    /// The ends of its 95 % interval, between which batches are worth their steps and examples; the upper one is null where
+    /// the gradient cannot be told from noise.
+    pub batches: [Option<f64>; 2],
+    /// Examples of a batch at the end.
+    pub batch: usize,
+    /// How that compares: `below`, `about` or `above`.
+    pub batch_is: String,
+}
+
+impl NoiseSummary {
+    /// What a run of batches of `batch` says of its noise; none if there are too few steps, or no noise was measured.
+    pub fn of(noise: &NoiseReader, batch: usize) -> Option<Self> {
+        let (pairs, steps) = noise.series().later_half();
+        let interval = quotient(pairs)?;
+        let mean = |f: fn(&(f64, f64)) -> f64| pairs.iter().map(f).sum::<f64>() / pairs.len() as f64;
+        let finite = |x: f64| x.is_finite().then_some(x);
+        Some(Self {
+            steps,
+            trace: mean(|pair| pair.0),
+            signal: mean(|pair| pair.1),
+            scale: finite(interval.value),
+            batches: [interval.low, interval.high].map(finite),
+            batch,
+            batch_is: Against::of(batch as f64, interval.low, interval.high).word().into(),
+        })
+    }
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -92,6 +132,9 @@ pub struct Summary {
     pub seconds: f64,
     /// What was found about the gradients, with evidence and remedies.
     pub verdicts: Vec<Value>,
+    /// The noise of the gradient, where it is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<NoiseSummary>,
     /// Where it ran.
     pub device: String,
     /// The seed of all its random numbers.
@@ -173,6 +216,28 @@ mod tests {
         assert_eq!((get("test.accuracy"), get("test.top_k.5")), (Some(0.975.into()), Some(1.0.into())));
         assert_eq!((get("steps"), get("record_waits")), (Some(900.into()), Some(0.into())));
         assert_eq!((get("test.r2"), get("validation.loss"), get("steps.x")), (None, None, None));
+    }
+
+    #[test]
+    fn noise_is_that_of_the_later_half_with_its_interval() {
+        let mut noise = NoiseReader::new(1, f64::INFINITY);
+        // Two examples u = 1 and u = 1 + d: S is d²/2, and |G|² is 1 + d + d²/4 − S/2 = 1 + d.
+        let mut push =
+            |d: f64| noise.push([((1.0 + (1.0 + d) * (1.0 + d)) / 4.0, (1.0 + d / 2.0).powi(2))].into_iter(), 2, 1.0);
+        (0..50).for_each(|_| push(40.0));
+        assert_eq!(NoiseSummary::of(&NoiseReader::new(1, 1.0), 2), None);
+        let later: Vec<f64> = (0..50).map(|i| [9.0, 10.0, 12.0][i % 3]).collect();
+        later.iter().for_each(|&d| push(d));
+        let mean = |f: fn(f64) -> f64| later.iter().map(|&d| f(d)).sum::<f64>() / 50.0;
+        let [trace, signal] = [mean(|d| d * d / 2.0), mean(|d| 1.0 + d)];
+        let found = NoiseSummary::of(&noise, 4).unwrap();
+        assert_eq!((found.steps, found.batch_is.as_str()), (50, "about"));
+        assert!((found.trace - trace).abs() < 1e-9 && (found.signal - signal).abs() < 1e-9, "{found:?}");
+        let [low, high] = found.batches.map(Option::unwrap);
+        let scale = found.scale.unwrap();
+        assert!((scale - trace / signal).abs() < 1e-9 && low < scale && scale < high, "{found:?}");
+        let word = |batch| NoiseSummary::of(&noise, batch).unwrap().batch_is;
+        assert_eq!((word(1), word(100)), ("below".to_owned(), "above".to_owned()));
     }
 
     #[test]

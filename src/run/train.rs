@@ -7,7 +7,8 @@ use super::evidence::verdict_ids;
 use super::feed::total_steps;
 use super::folder::RunFolder;
 use super::observer::{LayerRow, Observer, RunInfo};
-use super::record::{Record, RecordSettings};
+use super::record::RecordSettings;
+use super::records::Records;
 use super::summary::Summary;
 use super::thinning::Every;
 use super::trainer::{Setup, Trainer, TrainerState};
@@ -64,11 +65,11 @@ pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observe
     let folder = RunFolder::create(options.out.as_deref(), &config.record.dir, &config.name)?;
     let info = run_info(config, &trainer, &parts, &reason, &folder);
     write_setting(config, options, &info, &folder, &parts.preprocessing)?;
-    let record = Record::create(folder.path(), &trainer.schema(), &record_settings(config))?;
+    let records = Records::create(folder.path(), &trainer, &record_settings(config))?;
     observer.start(&info);
     let state = RunState { data: parts.fingerprint, ..RunState::default() };
     let run = Run { config, folder: &folder, parts, info, stop_on };
-    trainer.within(|trainer| run.drive(trainer, record, state, observer))
+    trainer.within(|trainer| run.drive(trainer, records, state, observer))
 }
 
 /// The data beside the training part.
@@ -122,6 +123,7 @@ pub(super) fn run_info(config: &Config, trainer: &Trainer, parts: &Parts, reason
         steps_done: trainer.next_step(),
         steps_total: total_steps(config, per_epoch),
         steps_per_epoch: per_epoch,
+        batch_bounds: trainer.batch_bounds(),
         memory_bytes: trainer.blueprint().memory_bytes(scalar),
         folder: folder.path().to_owned(),
     }

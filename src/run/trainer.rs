@@ -1,25 +1,31 @@
 //! The trainer: joins data, plans, executor, probe and verdict, one step at a time.
 
-use super::blueprint::{Blueprint, Request, TappedLayer, names::PARAMS};
-use super::engine::{Batch, Engine};
+mod advance;
+mod state;
+
+pub use state::TrainerState;
+
+use super::adaptive::Adaptive;
+use super::blueprint::{Blueprint, Request, TappedLayer};
+use super::engine::Engine;
 use super::evaluator::{Outputs, evaluation_rows};
 use super::evidence::{Places, facts, origin, verdict_ids};
-use super::feed::{Feed, batching, class_weights, resident, total_steps};
+use super::feed::{Feed, batching, class_weights, rate_schedule, resident, total_steps};
+use super::names::INITIAL_PARAMS;
 use super::objective::Objective;
+use super::probing::{WINDOW_MAX, agenda};
 use super::schema::Schema;
-use super::tensors::{HostTensor, fit, named};
-use super::weights::Tensors;
+use super::tensors::HostTensor;
 use crate::base::{Error, Result, Threads};
 use crate::config::{Config, Layer};
-use crate::data::{Batching, MicroBatch, RowSource, Schedule, Splits};
+use crate::data::{Batching, Cursor, RowSource, Splits};
 use crate::exec::Executor;
-use crate::graph::StepScalars;
 use crate::nn::{Description, Model};
 use crate::ops::optimize::Rule;
-use crate::optim;
-use crate::probe::{Measured, NoiseReader, NonFinite, Reader, Taken, Values};
+use crate::optim::{self, Plateau};
+use crate::probe::{Agenda, Due, Measured, NoiseReader, NonFinite, Reader, Taken, Values};
 use crate::verdict::{Evidence, Facts, History, LayerVerdict, Verdict, by_layer, judge};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One step as it was measured.
@@ -31,8 +37,10 @@ pub struct Step {
     pub epoch: f64,
     /// Examples seen at its end.
     pub examples: u64,
-    /// The quantities of [`crate::probe::QUANTITIES`].
+    /// The quantities of [`crate::probe::QUANTITIES`] that are measured.
     pub values: Values,
+    /// Which of them are this step's: those of group 0 always.
+    pub due: Due,
     /// Where the first non-finite value was, if there was one.
     pub non_finite: Option<NonFinite>,
 }
@@ -46,31 +54,15 @@ struct Meta {
     taken: Taken,
 }
 
-/// A trainer between two steps: all that the steps to come depend on beside config and data.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TrainerState {
-    /// Steps done; the position in the data follows from it.
-    pub steps: u64,
-    /// Examples seen.
-    pub examples: u64,
-    /// The arenas by name, tensor by tensor, in the precision of the device: `params`, and each state of the optimizer as
-    /// `torch.optim` calls it.
-    pub arenas: BTreeMap<String, Tensors>,
-    /// Clip factor, halt flag and norm, as in [`crate::ops::stats`].
-    pub control: Vec<f64>,
-    /// The readings that verdicts are made from.
-    pub history: Vec<f64>,
-    /// The noise of the gradient, smoothed, as [`crate::probe::NoiseReader::to_numbers`] gives it.
-    pub noise: Vec<f64>,
-}
-
 /// A training run, step by step.
 pub struct Trainer {
     engine: Engine,
     feed: Feed,
     batching: Batching,
+    adaptive: Option<Adaptive>,
     source: Arc<dyn RowSource>,
     schedule: optim::Schedule,
+    plateau: Option<Plateau>,
     lr: f64,
     rule: Rule,
     states: Vec<optim::State>,
@@ -83,7 +75,7 @@ pub struct Trainer {
     in_flight: VecDeque<Meta>,
     table: Vec<f64>,
     step: Step,
-    next_step: u64,
+    cursor: Cursor,
     examples: u64,
     threads: Option<Arc<Threads>>,
 }
@@ -106,7 +98,7 @@ impl Trainer {
     /// # Errors
     /// If the config does not fit the data (the error names key or layer), or the plans do not fit the device.
     pub fn new(config: &Config, setup: Setup) -> Result<Self> {
-        Self::at_step(config, setup, 0)
+        Self::at(config, setup, None)
     }
 
     /// Prepares a run that goes on where [`Trainer::state`] was taken: with the same config and data its steps are those
@@ -115,22 +107,26 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`], or if the state is of another model or optimizer: the error names what does not fit.
     pub fn resume(config: &Config, setup: Setup, state: TrainerState) -> Result<Self> {
-        let mut trainer = Self::at_step(config, setup, state.steps)?;
+        let mut trainer = Self::at(config, setup, Some(state.cursor))?;
         trainer.restore(state).map_err(|error| error.within("checkpoint"))?;
         Ok(trainer)
     }
 
-    /// A trainer whose data begins with this step, and whose parameters are the initial ones.
-    fn at_step(config: &Config, setup: Setup, step: u64) -> Result<Self> {
+    /// A trainer whose data begins there, or at the beginning, and whose parameters are the initial ones.
+    fn at(config: &Config, setup: Setup, cursor: Option<Cursor>) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
         let batching = batching(config, train.len())?;
+        let population = population(config, train.len());
+        let adaptive = Adaptive::new(config, &batching, population)?;
         let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
             Some(objective) => objective,
             None => Objective::of(config, train.target_kind(), model.output)?,
         };
+        let agenda = agenda(&config.probes, batching.batch_rows())?;
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
+        let (rows, optimizer) = (evaluation_rows(train.len()), &config.train.optimizer);
         let blueprint = Blueprint::new(&Request {
             model: &model,
             objective: &objective,
@@ -139,107 +135,53 @@ impl Trainer {
             targets: train.target_kind(),
             resident_rows: resident.then_some(train.len()),
             micro: batching.micro,
-            accumulates: batching.batch_rows() > batching.micro,
-            evaluation_rows: evaluation_rows(train.len()),
-            optimizer: &config.train.optimizer,
+            accumulates: adaptive.is_some() || batching.batch_rows() > batching.micro,
+            evaluation_rows: rows,
+            optimizer,
             clip_norm: config.train.clip_norm,
             clip_value: config.train.clip_value,
-            statistics: config.record.statistics,
-            noise: config.probes.noise && batching.batch_rows() > 1,
+            agenda: &agenda,
+            window: (batching.batches_per_epoch() as u64).min(WINDOW_MAX) as u32,
             seed: config.train.seed,
             part_len_max: info.binding_len_max,
         })?;
-        let (rule, _) = optim::rule(&config.train.optimizer);
-        let rows = evaluation_rows(train.len());
         let data: Option<&dyn RowSource> = if resident { Some(train.as_ref()) } else { None };
-        let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, &config.train.optimizer)?;
+        let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, optimizer)?;
         let params = initial(&model, config.train.seed);
         engine.set_params(&params)?;
+        engine.set_arena_values(INITIAL_PARAMS, &params)?;
         let [silenced, _] = verdict_ids(&config.verdicts)?;
         let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
-        let mut schedule = Schedule::new(batching, class_weights(config, &train)?.as_deref())?;
-        schedule.seek_step(step)?;
-        let per_epoch = batching.batches_per_epoch() as u64;
-        let total = total_steps(config, per_epoch);
-        let lr_schedule = optim::Schedule::new(&config.train.schedule, per_epoch, Some(total))?;
-        let reader = reader(&blueprint, info.precision == "f32", population(config, train.len()));
-        let source: Arc<dyn RowSource> = train;
-        let feed = Feed::new(&source, schedule, resident)?;
+        let reader = reader(&blueprint, info.precision == "f32", population);
+        if adaptive.is_some() {
+            Adaptive::check(&agenda, reader.noise())?;
+        }
+        let (weights, source): (_, Arc<dyn RowSource>) = (class_weights(config, &train)?, train);
+        let (feed, cursor) = Feed::open(&source, batching, weights.as_deref(), resident, adaptive.is_some(), cursor)?;
         Ok(Self {
             engine,
             feed,
+            schedule: rate_schedule(config, &batching, adaptive.as_ref())?,
             batching,
+            adaptive,
             source,
-            schedule: lr_schedule,
-            lr: config.train.optimizer.lr(),
-            rule,
-            states: optim::states(&config.train.optimizer),
+            plateau: Plateau::of(&config.train.schedule),
+            lr: optimizer.lr(),
+            rule: optim::rule(optimizer).0,
+            states: optim::states(optimizer),
             facts,
-            history: History::new(blueprint.layout.layers),
-            places: Places::new(reader.sizes()),
+            history: History::new(reader.columns().range("signal").len()),
+            places: Places::new(reader.columns()),
             silenced,
             in_flight: VecDeque::with_capacity(8),
             table: Vec::with_capacity(blueprint.layout.table_len()),
             step: Step { values: reader.values(), ..Step::default() },
             reader,
             blueprint,
-            next_step: step,
+            cursor,
             examples: 0,
             threads: setup.threads,
         })
-    }
-
-    /// What [`Trainer::resume`] goes on from.
-    ///
-    /// # Errors
-    /// If the device fails.
-    ///
-    /// # Panics
-    /// If steps are in flight: what their readings say would be missing.
-    pub fn state(&mut self) -> Result<TrainerState> {
-        assert!(self.in_flight.is_empty(), "steps in flight are collected before the state is taken");
-        let double = self.executor().info().precision == "f64";
-        let mut arenas = BTreeMap::new();
-        for (name, kind) in self.arenas() {
-            let tensors = self.engine.arena_values(&kind)?.into_iter();
-            arenas.insert(name, tensors.map(|tensor| named(tensor, double)).collect());
-        }
-        Ok(TrainerState {
-            steps: self.next_step,
-            examples: self.examples,
-            arenas,
-            control: self.engine.control()?,
-            history: self.history.to_numbers(),
-            noise: self.reader.noise().to_numbers(),
-        })
-    }
-
-    fn restore(&mut self, mut state: TrainerState) -> Result<()> {
-        for (name, kind) in self.arenas() {
-            let tensors = state.arenas.remove(&name);
-            let tensors = tensors.ok_or_else(|| Error::input(&name, "the state of the trainer has no such arena"))?;
-            let tensors = fit(&name, &self.blueprint.arena, tensors)?;
-            self.engine.set_arena_values(&kind, &tensors)?;
-        }
-        if let Some(name) = state.arenas.keys().next() {
-            return Err(Error::input(name, "the optimizer keeps no such state"));
-        }
-        let control = state.control.as_slice().try_into();
-        let control = control.map_err(|_| Error::input("control", format!("{} numbers", state.control.len())))?;
-        self.engine.set_control(control)?;
-        let history = History::from_numbers(self.blueprint.layout.layers, &state.history);
-        self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
-        if !self.reader.noise_mut().restore(&state.noise) {
-            return Err(Error::input("noise", format!("{} numbers", state.noise.len())));
-        }
-        self.examples = state.examples;
-        Ok(())
-    }
-
-    /// Name and kind of each arena that outlives a step.
-    fn arenas(&self) -> Vec<(String, String)> {
-        let states = self.states.iter().map(|state| (state.name.to_owned(), state.arena.clone()));
-        std::iter::once((PARAMS.to_owned(), PARAMS.to_owned())).chain(states).collect()
     }
 
     /// Runs `f` where steps are cheapest: on the threads of a CPU executor.
@@ -248,43 +190,6 @@ impl Trainer {
             Some(threads) => threads.install(|| f(self)),
             None => f(self),
         }
-    }
-
-    /// Submits the next step: forward and backward of each micro-batch, then the update. Does not wait for the device.
-    ///
-    /// # Errors
-    /// If the device or the loader fails, or too many steps are in flight: collect some first.
-    pub fn submit(&mut self) -> Result<()> {
-        let step = self.next_step;
-        let lr = self.lr * self.schedule.factor(step);
-        let t = u32::try_from(step + 1).map_err(|_| Error::failure("trainer", "more than 2³² steps"))?;
-        let [bias_correction1, bias_correction2] = self.rule.bias_corrections(t);
-        let scalars = StepScalars { step: t - 1, t, lr, bias_correction1, bias_correction2, ..StepScalars::default() };
-        let mut taken = Taken { lr, ..Taken::default() };
-        loop {
-            let staged = self.feed.next(self.source.as_ref())?;
-            let micro: &MicroBatch = &staged.batch;
-            let scalars = StepScalars {
-                micro: micro.micro as u32,
-                first_row: micro.first_row as u32,
-                rows: micro.rows as u32,
-                ..scalars
-            };
-            taken.signal_rows += micro.weights.iter().filter(|&&w| w != 0.0).count();
-            taken.weight += micro.weights.iter().sum::<f64>();
-            let batch = Batch { micro, x: &staged.x, labels: &staged.labels, values: &staged.values };
-            self.engine.submit(&batch, scalars)?;
-            if micro.last {
-                taken.rows = micro.batch_rows;
-                let epoch =
-                    f64::from(micro.epoch) + (micro.batch + 1) as f64 / self.batching.batches_per_epoch() as f64;
-                self.examples += taken.rows as u64;
-                self.in_flight.push_back(Meta { step, epoch, examples: self.examples, taken });
-                break;
-            }
-        }
-        self.next_step += 1;
-        Ok(())
     }
 
     /// Collects the oldest step whose readings are there, or, with `wait`, the oldest in flight. Readings come in the order
@@ -300,8 +205,12 @@ impl Trainer {
         self.step.step = meta.step;
         self.step.epoch = meta.epoch;
         self.step.examples = meta.examples;
+        self.step.due = meta.taken.due;
         self.step.non_finite = self.reader.non_finite(&self.table);
         self.history.push(&self.places.measured(&self.step.values));
+        if let Some(plateau) = &mut self.plateau {
+            plateau.push_step(self.step.values.loss());
+        }
         if let Some(what) = self.step.non_finite {
             self.history.push_non_finite(meta.step + 1, origin(what, &self.blueprint.tensor_layers));
         }
@@ -324,11 +233,6 @@ impl Trainer {
         }
     }
 
-    /// Whether another step can be submitted before one is collected.
-    pub fn has_room(&self) -> bool {
-        self.in_flight.len() < self.engine.executor().in_flight_max()
-    }
-
     /// Steps submitted and not collected.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
@@ -336,22 +240,38 @@ impl Trainer {
 
     /// The number of the next step.
     pub fn next_step(&self) -> u64 {
-        self.next_step
+        self.cursor.step
     }
 
-    /// Steps to an epoch.
+    /// Where the next step begins in the data.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Steps to an epoch; where batches grow, to one of the smallest batches.
     pub fn steps_per_epoch(&self) -> u64 {
         self.batching.batches_per_epoch() as u64
     }
 
-    /// Steps until training ends, where the config bounds them.
+    /// Steps until training ends, where the config bounds them; where batches grow, there are fewer.
     pub fn steps_total(&self, config: &Config) -> u64 {
         total_steps(config, self.steps_per_epoch())
     }
 
-    /// Examples of a full logical batch.
+    /// Whether the run has all steps that the config allows it.
+    pub fn is_done(&self, config: &Config) -> bool {
+        let Cursor { step, epoch, .. } = self.cursor;
+        u64::from(epoch) >= config.train.epochs || config.train.max_steps.is_some_and(|most| step >= most)
+    }
+
+    /// Examples of a full logical batch; where batches grow, of the next one.
     pub fn batch_rows(&self) -> usize {
-        self.batching.batch_rows()
+        self.cursor.rows
+    }
+
+    /// Examples of a full logical batch at least and at most, where batches grow.
+    pub fn batch_bounds(&self) -> Option<[usize; 2]> {
+        self.adaptive.as_ref().map(Adaptive::bounds)
     }
 
     /// About how many rows a micro-batch can have: what a row takes, in the memory that this run leaves free. `None` where the
@@ -360,7 +280,7 @@ impl Trainer {
         let info = self.executor().info();
         let limit = info.memory_bytes? as f64;
         let scalar = if info.precision == "f64" { 8 } else { 4 };
-        let row = self.blueprint.gradients.private_bytes(scalar) as f64 / self.batching.micro as f64;
+        let row = self.blueprint.gradients().private_bytes(scalar) as f64 / self.batching.micro as f64;
         let free = limit - self.blueprint.memory_bytes(scalar) as f64;
         Some((self.batching.micro as f64 + free / row.max(1.0)).max(1.0) as u64)
     }
@@ -385,10 +305,15 @@ impl Trainer {
         self.engine.executor()
     }
 
-    /// The columns of the step record: the values of a step are a row of it.
-    pub fn schema(&self) -> Schema {
+    /// The columns of the record of a group of probes: the values of a step at which it is due are a row of it.
+    pub fn schema(&self, group: usize) -> Schema {
         let tensors: Vec<String> = self.blueprint.arena.tensors.iter().map(|tensor| tensor.name.clone()).collect();
-        Schema::of(&self.blueprint.layers, &tensors, self.reader.sizes())
+        Schema::of(&self.blueprint.layers, &tensors, self.reader.columns().quantities(group))
+    }
+
+    /// What is measured, and when.
+    pub fn agenda(&self) -> &Agenda {
+        &self.blueprint.agenda
     }
 
     /// The noise of the gradient in the steps so far.
@@ -400,7 +325,16 @@ impl Trainer {
     pub fn evidence(&self) -> Evidence {
         let mut readings = self.history.readings().clone();
         readings.noise_scale = self.noise().scale();
-        Evidence { facts: self.facts.clone(), readings }
+        let tapped = &self.blueprint.layout.tapped;
+        let units = self.reader.units();
+        for (&layer, &share) in tapped.rectified.iter().zip(units.dead().into_iter().flatten()) {
+            readings.layers[layer].dead_share = Some(share);
+        }
+        for (&layer, &share) in tapped.bounded.iter().zip(units.saturated().into_iter().flatten()) {
+            readings.layers[layer].saturated_share = Some(share);
+        }
+        let facts = Facts { batch: self.cursor.rows, ..self.facts.clone() };
+        Evidence { facts, readings }
     }
 
     /// What the readings so far say, the gravest first, without those that `verdicts.silence` names.
@@ -413,9 +347,12 @@ impl Trainer {
         by_layer(&self.evidence(), verdicts)
     }
 
-    /// Lets verdicts know the loss of a validation.
-    pub fn note_validation(&mut self, loss: f64) {
-        self.history.push_validation(loss);
+    /// Lets verdicts and schedule know the losses of the examples of a validation.
+    pub fn note_validation(&mut self, losses: &[f64]) {
+        self.history.push_validation(losses.iter().sum::<f64>() / losses.len().max(1) as f64);
+        if let Some(plateau) = &mut self.plateau {
+            plateau.push_validation(losses);
+        }
     }
 
     /// The parameters.
@@ -426,7 +363,7 @@ impl Trainer {
         self.engine.params()
     }
 
-    /// Replaces the parameters.
+    /// Replaces the parameters; before the first step, those too that distances are measured from.
     ///
     /// # Errors
     /// If a name is no parameter's, a shape differs, or the device fails.
@@ -437,6 +374,9 @@ impl Trainer {
                 let expected = expected.map_or("no such parameter".to_owned(), |shape| shape.to_string());
                 return Err(Error::input(&tensor.name, format!("expected {expected}, found {}", tensor.shape)));
             }
+        }
+        if self.cursor.step == 0 {
+            self.engine.set_arena_values(INITIAL_PARAMS, tensors)?;
         }
         self.engine.set_params(tensors)
     }
@@ -462,16 +402,13 @@ impl Trainer {
 
 /// What reads the tables of these plans.
 fn reader(blueprint: &Blueprint, single_precision: bool, population: f64) -> Reader {
-    let layers = blueprint.layers.iter().enumerate();
     let of = Measured {
         single_precision,
-        activation_widths: blueprint.layers.iter().map(|layer| layer.activation_width).collect(),
         tensor_lens: blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect(),
         tensor_layers: blueprint.tensor_layers.clone(),
-        dense: layers.filter(|(_, layer)| layer.dense).map(|(i, _)| i).collect(),
         population,
     };
-    Reader::new(blueprint.layout.clone(), &of)
+    Reader::new(blueprint.layout.clone(), &blueprint.agenda, &of)
 }
 
 /// How many examples batches are drawn from: dropout makes no two draws of one alike.

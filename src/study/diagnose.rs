@@ -2,7 +2,7 @@
 //! remedies tried.
 
 use super::attempt::{Attempt, attempts, changed};
-use super::trial::{Outcome, Trial, trial};
+use super::trial::{Outcome, Trial, Watch, trial, watched};
 use crate::base::Result;
 use crate::config::Config;
 use crate::verdict::{Evidence, Grade, RULES, Readings, Verdict, expected, judge};
@@ -89,14 +89,23 @@ impl Diagnosis {
 /// # Errors
 /// If config, data or device do not fit, or the device fails.
 pub fn diagnose(config: &Config, options: &DiagnoseOptions) -> Result<Diagnosis> {
+    diagnose_watched(config, options, None).map(|(diagnosis, _)| diagnosis)
+}
+
+/// The same, with somebody who looks on at the short run, and with the evidence of that run.
+pub(super) fn diagnose_watched(
+    config: &Config,
+    options: &DiagnoseOptions,
+    watch: Option<&mut Watch<'_>>,
+) -> Result<(Diagnosis, Evidence)> {
     let mut still = config.clone();
     still.set("train.lr=0")?;
     let look = trial(&still, LOOK_STEPS)?;
-    let run = trial(config, options.steps)?;
+    let run = watched(config, options.steps, watch)?;
     let verdicts = verdicts(config, &look, &run);
     let attempts = if options.tries { attempts(config, &verdicts, options.steps) } else { Vec::new() };
     let best = best(&run.outcome, &attempts);
-    Ok(Diagnosis {
+    let diagnosis = Diagnosis {
         name: config.name.clone(),
         layers: layers(&look.evidence),
         loss_start: run.evidence.readings.loss_start,
@@ -104,7 +113,8 @@ pub fn diagnose(config: &Config, options: &DiagnoseOptions) -> Result<Diagnosis>
         verdicts,
         attempts,
         best,
-    })
+    };
+    Ok((diagnosis, run.evidence))
 }
 
 /// The verdicts of the run, and those of the initial signals that it does not speak of or explain. What the initial signals
@@ -112,21 +122,40 @@ pub fn diagnose(config: &Config, options: &DiagnoseOptions) -> Result<Diagnosis>
 fn verdicts(config: &Config, look: &Trial, run: &Trial) -> Vec<Verdict> {
     let readings = Readings { loss: run.evidence.readings.loss, ..look.evidence.readings.clone() };
     let initial = Evidence { facts: run.evidence.facts.clone(), readings };
+    // What is there before anything is learned is explained neither by the rate nor by what arose later.
+    let is_later = |verdict: &Verdict| match verdict.id {
+        "lr_too_high" | "lr_too_low" => true,
+        "non_finite" => look.evidence.readings.non_finite.is_none(),
+        _ => verdict.since.is_some_and(|since| since > LOOK_STEPS),
+    };
     let explained = |id: &str| {
-        let by = |verdict: &Verdict| RULES.iter().any(|rule| rule.id == verdict.id && rule.silences.contains(&id));
+        let by = |verdict: &Verdict| {
+            RULES.iter().any(|rule| rule.id == verdict.id && rule.silences.contains(&id)) && !is_later(verdict)
+        };
         run.verdicts.iter().any(|verdict| verdict.id == id || by(verdict))
     };
     let mut verdicts = judge(&initial, &config.verdicts.silence);
+    let from_start: Vec<&str> = verdicts.iter().map(|verdict| verdict.id).collect();
     verdicts.retain(|verdict| verdict.grade < Grade::Information && !explained(verdict.id));
     let said: Vec<&str> = verdicts.iter().map(|verdict| verdict.id).collect();
     let of_run = run.verdicts.iter().filter(|verdict| {
         let by = |id: &&&str| RULES.iter().any(|rule| rule.id == **id && rule.silences.contains(&verdict.id));
-        !said.iter().any(|id| by(&id)) && (said.is_empty() || verdict.id != "healthy")
+        let is_explained = said.iter().any(|id| by(&id)) || is_consequence(verdict, &from_start, run);
+        !is_explained && (said.is_empty() || verdict.id != "healthy")
     });
     verdicts.extend(of_run.cloned());
     let place = |verdict: &Verdict| RULES.iter().position(|rule| rule.id == verdict.id);
     verdicts.sort_by_key(|verdict| (verdict.grade, place(verdict)));
     verdicts
+}
+
+/// Whether units came to do nothing only in training, and under a signal that was lost or exploded from the start.
+fn is_consequence(verdict: &Verdict, initial: &[&str], run: &Trial) -> bool {
+    let is_early = |other: &Verdict| {
+        matches!(other.id, "vanishing" | "exploding") && other.since.is_some_and(|since| since <= LOOK_STEPS)
+    };
+    let of_units = matches!(verdict.id, "dead_units" | "saturated_units");
+    of_units && !initial.contains(&verdict.id) && run.verdicts.iter().any(is_early)
 }
 
 fn layers(look: &Evidence) -> Vec<LayerLook> {

@@ -3,12 +3,18 @@
 mod advice;
 mod attempt;
 pub mod compare;
+pub mod corpus;
 mod diagnose;
 mod noise;
+mod probes;
+pub mod range;
 mod trial;
+mod units;
 
 pub use advice::{Advice, LrRule, advice};
 pub use attempt::Attempt;
 pub use diagnose::{DiagnoseOptions, Diagnosis, LayerLook, diagnose};
 pub use noise::{LayerNoise, NoiseStudy, Stretch, study as noise};
+pub use probes::{ProbeCosts, costs};
 pub use trial::{Outcome, Trial, trial};
+pub use units::UnitShares;

@@ -1,9 +1,9 @@
 //! How noisy the gradient is over a training run, and the batch size that this advises.
 
 use super::advice::{Advice, LrRule, advice};
-use crate::base::{Error, Result};
-use crate::config::{Config, Optimizer};
-use crate::probe::{Quotient, quotient};
+use crate::base::{Cadence, Error, Result};
+use crate::config::{Batch, Config, Optimizer};
+use crate::probe::{PROBES, ProbeId, Quotient, quotient};
 use crate::run::{self, Setup, Trainer};
 use serde::Serialize;
 
@@ -85,9 +85,13 @@ pub fn study(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Nois
 }
 
 fn check(config: &Config, trainer: &Trainer, batch: usize) -> Result<()> {
-    if !config.record.statistics || !config.probes.noise {
-        let key = if config.record.statistics { "probes.noise" } else { "record.statistics" };
-        return Err(Error::input(key, "the noise is not measured").help(format!("set {key} = true")));
+    if config.train.batch == Batch::Adaptive {
+        return Err(Error::input("train.batch", "the noise is measured in batches of one size, not in adaptive ones")
+            .help("set it to a number, such as --set train.batch=32"));
+    }
+    if run::cadence(&config.probes, &PROBES[ProbeId::Noise as usize]) != Cadence::Every(1) {
+        let error = Error::input("probes.noise", "the noise is not measured in every step");
+        return Err(error.help("set probes.noise = 1"));
     }
     if batch < 2 {
         return Err(Error::input("train.batch", "one example says nothing of noise")

@@ -60,7 +60,7 @@ pub struct LayerFacts {
     pub bias_square: f64,
     /// Whether all initial weights are the same number.
     pub is_constant: bool,
-    /// Whether the layer has an initializer or a gain of its own.
+    /// Whether the layer has an initializer, a gain or a start of the bias of its own.
     pub has_own_init: bool,
 }
 
@@ -123,7 +123,7 @@ pub struct DataFacts {
     pub rms: f64,
     /// The largest magnitude.
     pub max: f64,
-    /// The largest standard deviation of a feature over the smallest that is not 0; 1 if there is none.
+    /// The largest standard deviation of a feature over the median of those that are not 0; 1 if there is none.
     pub spread: f64,
     /// Whether features are standardized already.
     pub is_standardized: bool,

@@ -19,9 +19,9 @@
 //! | `unnormalized_inputs` | fault | features are far from size 1, far from mean 0, or of very different sizes |
 //! | `missing_nonlinearity` | fault | a linear layer follows a linear layer |
 //! | `regression_on_classes` | fault | classes are fitted as numbers |
-//! | `poor_gain` | fault | initial weights multiply signals by more than 3 or less than 0.1 a layer, or the first loss is far above chance |
+//! | `poor_gain` | fault | initial weights multiply signals by more than 3 or less than 0.1 a layer, by more than 12 in one, or the first loss is far above chance |
 //! | `lr_too_high` | fault | steps are large beside the weights, and the loss is unstable or does not fall |
-//! | `lr_too_low` | fault | no layer moves, and the loss does not fall |
+//! | `lr_too_low` | fault | no layer can have moved by a twentieth of its weights, and the loss has not fallen below half |
 //! | `underflow` | fault | updates are smaller than the rounding of the weights |
 //! | `overfitting` | advice | the validation loss rises while the training loss falls |
 //! | `plateau` | advice | the loss stands still, far above what would be converged |

@@ -57,6 +57,22 @@ pub fn usual_lr(optimizer: &str) -> f64 {
     }
 }
 
+/// A batch of 32 where it is less than half of that, by itself and with a third of the rate: the spread that the noise of
+/// gradients leaves goes with rate / batch (a quadratic has ησ²/(B·h·(2 − ηh)) of it).
+pub fn calmer(facts: &Facts) -> Vec<Remedy> {
+    const BATCH: usize = 32;
+    if 2 * facts.batch >= BATCH || facts.examples < BATCH {
+        return Vec::new();
+    }
+    let batch = Remedy::set("a batch of 32, with less noise", "train.batch", BATCH.to_string());
+    let rate = Remedy::lr(facts.lr / 3.0);
+    let both = Remedy {
+        what: format!("{}; and {}", batch.what, rate.what),
+        changes: batch.changes.iter().chain(&rate.changes).cloned().collect(),
+    };
+    vec![batch, both]
+}
+
 /// The initializer that keeps signals their size through layers of this activation.
 fn fitting_init(activation: Activation) -> &'static str {
     // He's variance for tanh too: its factor is 1.05 in depth, where Glorot's decays like 1/√depth.
@@ -83,8 +99,22 @@ fn init_changes(facts: &Facts, init: &str) -> Vec<(String, String)> {
     for layer in facts.layers.iter().filter(|layer| layer.has_own_init) {
         changes.push((format!("model.layers[{}].init", layer.position), quoted.clone()));
         changes.push((format!("model.layers[{}].gain", layer.position), "1.0".to_owned()));
+        changes.push((format!("model.layers[{}].bias_init", layer.position), "\"zeros\"".to_owned()));
     }
     changes
+}
+
+/// The last layer started at the size of the targets and at their mean: outputs and errors are then as with targets of size
+/// 1, and so is what an adaptive optimizer makes of them.
+pub fn fit_head(facts: &Facts) -> Remedy {
+    let (mean, std) = (facts.data.target_mean, facts.data.target_std);
+    let last = facts.layers.iter().rev().find(|layer| layer.is_linear());
+    let changes = last.into_iter().flat_map(|layer| {
+        let key = |name: &str| format!("model.layers[{}].{name}", layer.position);
+        let gain = if std > 0.0 { std } else { 1.0 };
+        [(key("gain"), format!("{gain:.3e}")), (key("bias_init"), format!("{{ constant = {mean:.6e} }}"))]
+    });
+    Remedy::new("the last layer started at the size and the mean of the targets", changes)
 }
 
 /// Every activation that `from` accepts replaced by ReLU, with the initializer that goes with it.

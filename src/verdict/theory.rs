@@ -58,7 +58,7 @@ impl Activation {
     }
 
     /// φ′(x) by central difference: to nine digits, away from kinks.
-    fn slope(self, x: f64) -> f64 {
+    pub fn slope(self, x: f64) -> f64 {
         const H: f64 = 1e-5;
         (self.value(x + H) - self.value(x - H)) / (2.0 * H)
     }

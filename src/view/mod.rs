@@ -2,6 +2,7 @@
 //! run recorded into text; nothing here computes with it.
 
 pub mod comparison;
+pub mod corpus;
 pub mod diagnosis;
 pub mod evaluation;
 pub mod instruments;
@@ -10,6 +11,7 @@ pub mod number;
 pub mod picture;
 pub mod plot;
 pub mod progress;
+pub mod range;
 pub mod result;
 pub mod style;
 pub mod table;

@@ -10,7 +10,7 @@ use crate::run::flight::FLIGHT_FILE;
 use crate::run::folder::ENVIRONMENT_FILE;
 use crate::run::record::STEPS_FILE;
 use crate::run::schema::SCHEMA_FILE;
-use crate::run::summary::{PartSummary, SUMMARY_FILE, Summary};
+use crate::run::summary::{NoiseSummary, PartSummary, SUMMARY_FILE, Summary};
 use crate::verdict::RULES;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -28,6 +28,14 @@ const FILES: [(&str, &str); 9] = [
     (CHECKPOINT_FILE, "what the run goes on from, by train --resume"),
     (SUMMARY_FILE, "what is shown here, for scripts"),
 ];
+
+/// Records of other cadences: how their names begin and end, and what they are.
+const OTHERS: [(&str, &str, &str); 2] =
+    [("steps.", ".jsonl", "what was measured at some steps only"), ("steps.", ".schema.json", "what its columns are")];
+
+fn is_other(&(start, end, _): &(&str, &str, &str), name: &str) -> bool {
+    name.starts_with(start) && name.ends_with(end)
+}
 
 /// Everything about a run that has ended.
 pub fn text(end: &RunEnd, style: Style) -> String {
@@ -119,7 +127,23 @@ fn facts(summary: &Summary, style: Style) -> String {
         let (step, epoch) = (count(best.step), significant(best.epoch));
         row("best", format!("{} {value} after step {step}, epoch {epoch}", best.metric));
     }
+    if let Some(noise) = &summary.noise {
+        row("noise", noise_of(noise));
+    }
     table.render(style)
+}
+
+/// `noise scale 123 (95 % 90 to 160) in the last 500 steps: the batch of 32 is below it, those of 90 to 160 are worth their steps`.
+fn noise_of(noise: &NoiseSummary) -> String {
+    let whole = |x: Option<f64>| x.map_or("∞".to_owned(), |x| count(x.round() as u64));
+    let [low, high] = noise.batches.map(whole);
+    let (scale, batch) = (whole(noise.scale), count(noise.batch as u64));
+    let of = format!("scale {scale} (95 % {low} to {high}) in the last {}", counted(noise.steps, "step"));
+    let place = match noise.batch_is.as_str() {
+        "about" => "is of its size".to_owned(),
+        word => format!("is {word} it"),
+    };
+    format!("{of}: the batch of {batch} {place}; {low} to {high} are worth their steps and examples")
 }
 
 /// Why a run ended, in a sentence; a word that has none stands for itself.
@@ -142,14 +166,16 @@ fn files(folder: &Path, style: Style) -> String {
         .filter_map(|entry| {
             let facts = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let place = FILES.iter().position(|(known, _)| *known == name).unwrap_or(FILES.len());
+            let known = FILES.iter().position(|(known, _)| *known == name);
+            let place = known.or_else(|| OTHERS.iter().position(|it| is_other(it, &name)).map(|i| FILES.len() + i));
+            let place = place.unwrap_or(FILES.len() + OTHERS.len());
             Some((place, name, facts.len()))
         })
         .collect();
     files.sort();
     let mut table = Table::new([("", Align::Left), ("", Align::Right), ("", Align::Left)]);
     for (place, name, size) in files {
-        let what = FILES.get(place).map_or("", |(_, what)| what);
+        let what = FILES.iter().map(|file| file.1).chain(OTHERS.map(|file| file.2)).nth(place).unwrap_or_default();
         table.row([name.into(), bytes(size).into(), Cell::painted(what, Paint::Dim)]);
     }
     table.render(style)
@@ -182,6 +208,14 @@ mod tests {
                 epoch: 26.667,
                 kept: true,
             }),
+            noise: Some(NoiseSummary {
+                steps: 675,
+                scale: Some(123.4),
+                batches: [Some(90.2), None],
+                batch: 32,
+                batch_is: "below".into(),
+                ..NoiseSummary::default()
+            }),
             ..Summary::default()
         };
         let rows = vec![layers::tests::row("0", "vanishing", 1e-6), layers::tests::row("2", "healthy", 1.0)];
@@ -192,6 +226,9 @@ mod tests {
         assert!(text.contains("              loss  accuracy     top 5\n  training  0.0500\n"), "{text}");
         assert!(text.contains("  test       0.100   97.50 %  100.00 %\n"), "{text}");
         assert!(text.contains("  best   validation.loss 0.0700 after step 1,200, epoch 26.7\n"), "{text}");
+        let noise =
+            "  noise  scale 123 (95 % 90 to ∞) in the last 675 steps: the batch of 32 is below it; 90 to ∞ are worth";
+        assert!(text.contains(noise), "{text}");
         assert!(text.contains("layers in the last step, 1,350\n"), "{text}");
         assert!(text.contains("scores of the best weights (step 1,200); training: mean of the last epoch\n"), "{text}");
         let files = "  steps.jsonl   2.00 KiB  gradient statistics of every step\n  summary.json       2 B  \

@@ -1,7 +1,7 @@
 //! A run on a terminal or in a log: header, progress, and what came of it.
 
 use super::number::{bytes, count, counted, significant};
-use super::progress::Progress;
+use super::progress::{Progress, noise_text};
 use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
 use super::{layers, result};
@@ -16,15 +16,29 @@ pub struct Terminal {
     style: Style,
     is_quiet: bool,
     is_live: bool,
+    /// Whether the bar counts examples, since the number of steps is not known.
+    counts_examples: bool,
     bar: Option<ProgressBar>,
     progress: Progress,
+    /// The noise, and the batch against it.
+    noise: String,
 }
 
 impl Terminal {
     /// Shows a run on `out`, in colour as `style` says. `is_live` adds a bar and a table that change in place, on standard
     /// error: both must be terminals then. `is_quiet` leaves out everything but the result.
     pub fn new(out: Box<dyn Write + Send>, style: Style, is_live: bool, is_quiet: bool) -> Self {
-        Self { out, style, is_quiet, is_live: is_live && !is_quiet, bar: None, progress: Progress::default() }
+        let is_live = is_live && !is_quiet;
+        Self {
+            out,
+            style,
+            is_quiet,
+            is_live,
+            counts_examples: false,
+            bar: None,
+            progress: Progress::default(),
+            noise: String::new(),
+        }
     }
 
     /// Shows what came of the run.
@@ -79,11 +93,18 @@ impl Observer for Terminal {
         let text = header(info, self.style);
         self.show(&text);
         if self.is_live {
-            let bar = ProgressBar::with_draw_target(Some(info.steps_total), ProgressDrawTarget::stderr());
+            self.counts_examples = info.batch_bounds.is_some();
+            let (length, done) = match info.batch_bounds {
+                Some(_) => (info.steps_total.div_ceil(info.steps_per_epoch.max(1)) * info.train_rows as u64, 0),
+                None => (info.steps_total, info.steps_done),
+            };
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
             let template = "  {bar:24} {percent:>3} %  {speed}  {eta} left  {msg}";
             let style = ProgressStyle::with_template(template).expect("the template is valid, as a test shows");
-            bar.set_style(style.with_key("speed", speed).progress_chars("━━ "));
-            bar.set_position(info.steps_done);
+            bar.set_style(
+                style.with_key("speed", if self.counts_examples { examples } else { steps }).progress_chars("━━ "),
+            );
+            bar.set_position(done);
             bar.reset_eta();
             self.bar = Some(bar);
         }
@@ -94,7 +115,7 @@ impl Observer for Terminal {
             self.line(&line);
         }
         if let Some(bar) = &self.bar {
-            bar.set_position(step.step + 1);
+            bar.set_position(if self.counts_examples { step.examples } else { step.step + 1 });
         }
     }
 
@@ -102,23 +123,37 @@ impl Observer for Terminal {
         self.progress.validation(validation);
     }
 
+    fn noise(&mut self, scale: f64, batch: usize) {
+        self.noise = noise_text(scale, batch as f64);
+    }
+
     fn layers(&mut self, rows: &[LayerRow]) {
         if let Some(bar) = &self.bar {
             let loss = self.progress.loss().map_or(String::new(), |loss| format!("loss {}", significant(loss)));
+            let loss = if self.noise.is_empty() { loss } else { format!("{loss}  {}", self.noise) };
             bar.set_message(format!("{loss}\n{}", layers::table(rows, self.style).trim_end()));
         }
     }
 }
 
-fn speed(state: &ProgressState, to: &mut dyn fmt::Write) {
+fn steps(state: &ProgressState, to: &mut dyn fmt::Write) {
     // Text that cannot be shown is no reason to end the training.
     let _ = write!(to, "{} steps/s", count(state.per_sec().round() as u64));
+}
+
+fn examples(state: &ProgressState, to: &mut dyn fmt::Write) {
+    let _ = write!(to, "{} examples/s", count(state.per_sec().round() as u64));
 }
 
 /// What is trained on what, and where.
 fn header(info: &RunInfo, style: Style) -> String {
     let epochs = info.steps_total as f64 / info.steps_per_epoch.max(1) as f64;
-    let of = if epochs.fract() == 0.0 && epochs <= 1e9 {
+    let of = if let Some([least, most]) = info.batch_bounds {
+        let batches = format!("in batches of {} to {}", count(least as u64), count(most as u64));
+        let end =
+            if epochs.fract() == 0.0 { counted(epochs as u64, "epoch") } else { counted(info.steps_total, "step") };
+        format!("{end} {batches}")
+    } else if epochs.fract() == 0.0 && epochs <= 1e9 {
         format!("{} of {}", counted(epochs as u64, "epoch"), counted(info.steps_per_epoch, "step"))
     } else {
         format!("{}, {} to an epoch", counted(info.steps_total, "step"), count(info.steps_per_epoch))
@@ -168,7 +203,7 @@ fn device(info: &RunInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{Sizes, Values};
+    use crate::view::progress::tests::values;
     use std::sync::{Arc, Mutex};
 
     /// What was written, to be read while the writer still holds it.
@@ -210,6 +245,8 @@ mod tests {
         assert_eq!(header(&info(), Style::PLAIN), expected);
         let odd = header(&RunInfo { steps_total: 60, ..info() }, Style::PLAIN);
         assert!(odd.starts_with("digits: 60 steps, 41 to an epoch\n"), "{odd}");
+        let grows = header(&RunInfo { batch_bounds: Some([32, 1024]), ..info() }, Style::PLAIN);
+        assert!(grows.starts_with("digits: 1 epoch in batches of 32 to 1,024\n"), "{grows}");
         let resumed = header(&RunInfo { steps_done: 1230, ..info() }, Style::PLAIN);
         assert!(resumed.ends_with("  goes on  from the checkpoint after step 1,230\n"), "{resumed}");
     }
@@ -220,11 +257,7 @@ mod tests {
             let out = Shared::default();
             let mut terminal = Terminal::new(Box::new(out.clone()), Style::PLAIN, false, is_quiet);
             terminal.start(&info());
-            terminal.step(&Step {
-                values: Values::new(Sizes { layers: 2, dense: 0, tensors: 2 }),
-                epoch: 0.5,
-                ..Step::default()
-            });
+            terminal.step(&Step { values: values(2), epoch: 0.5, ..Step::default() });
             drop(terminal);
             assert_eq!(out.text().contains("step  1"), !is_quiet, "{}", out.text());
             assert_eq!(out.text().is_empty(), is_quiet);
@@ -236,11 +269,7 @@ mod tests {
         let out = Shared::default();
         let mut terminal = Terminal::new(Box::new(out.clone()), Style::PLAIN, true, false);
         terminal.start(&info());
-        terminal.step(&Step {
-            values: Values::new(Sizes { layers: 2, dense: 0, tensors: 2 }),
-            epoch: 0.5,
-            ..Step::default()
-        });
+        terminal.step(&Step { values: values(2), epoch: 0.5, ..Step::default() });
         terminal.layers(&[]);
         terminal.stop();
         assert!(out.text().ends_with("step  1  epoch 0.500   loss 0         grad norm 0\n"), "{}", out.text());

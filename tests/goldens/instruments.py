@@ -147,4 +147,5 @@ def main():
     save_file(out, Path(__file__).with_suffix(".safetensors"))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 //! Instances of every op with inputs of many shapes: each is a case for reflection, translation and values.
 
 use super::reference::Input;
-use super::updates;
+use super::{measuring, updates};
 use steepest::base::{Shape, Type};
 use steepest::graph::{Op, StepScalars};
 use steepest::ops::dropout::Dropout;
@@ -115,6 +115,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(dropouts());
     cases.extend(products());
     cases.extend(updates::all());
+    cases.extend(measuring::all());
     cases
 }
 

@@ -3,5 +3,6 @@
 
 pub mod cases;
 pub mod gpu;
+pub mod measuring;
 pub mod reference;
 pub mod updates;

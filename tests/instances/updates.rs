@@ -23,12 +23,12 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-fn real(dims: &[usize]) -> Type {
+pub fn real(dims: &[usize]) -> Type {
     Type::real(Shape::new(dims))
 }
 
 /// Whole chunks, one short by a little, one nearly empty, one empty.
-fn lengths(input: &mut Input) {
+pub fn lengths(input: &mut Input) {
     *input = Input::Index(vec![CHUNK as u32, 1021, 1, 0, 513]);
 }
 
@@ -54,7 +54,7 @@ fn odd_gradients(inputs: &mut [Input]) {
     odd(inputs[1].numbers_mut());
 }
 
-fn odd(numbers: &mut [f64]) {
+pub fn odd(numbers: &mut [f64]) {
     for (i, x) in numbers.iter_mut().enumerate() {
         match i % 97 {
             3 => *x = f64::NAN,

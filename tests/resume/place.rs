@@ -148,7 +148,12 @@ pub fn files_of(run: &Path) -> Files {
     for key in ["seconds", "examples_per_second", "record_waits", "loader_waits"] {
         summary.as_object_mut().unwrap().remove(key).unwrap_or_else(|| panic!("no {key} in {}", run.display()));
     }
-    Files { steps: text(&read("steps.jsonl")), weights: read("model.safetensors"), summary }
+    let mut records: Vec<String> =
+        fs::read_dir(run).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    records.retain(|name| name.starts_with("steps.") && name.ends_with(".jsonl"));
+    records.sort();
+    let steps = records.iter().map(|name| text(&read(name))).collect();
+    Files { steps, weights: read("model.safetensors"), summary }
 }
 
 /// The tensors of a run's checkpoint; texts compare NaN too.

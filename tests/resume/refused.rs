@@ -162,6 +162,6 @@ fn a_run_that_is_still_going_on_is_left_alone() {
     fs::write(&unfinished, "x").unwrap();
     let (_, facts) = read_tensors_and_facts(&place.path().join("out").join(CHECKPOINT_FILE)).unwrap();
     let run: serde_json::Value = serde_json::from_str(&facts["run"]).unwrap();
-    place.succeeds(&format!("train --resume out --quiet --max-steps {}", run["steps"].as_u64().unwrap() + 5));
+    place.succeeds(&format!("train --resume out --quiet --max-steps {}", run["cursor"]["step"].as_u64().unwrap() + 5));
     assert!(!unfinished.exists());
 }

@@ -107,6 +107,9 @@ fn line_of_quantity(quantity: &Quantity) -> String {
         Scope::Step | Scope::Noise => "step",
         Scope::Layer => "layer",
         Scope::Dense => "dense layer",
+        Scope::Rectified => "rectified layer",
+        Scope::Bounded => "bounded layer",
+        Scope::Bins => "bin of a layer",
         Scope::Tensor => "tensor",
     };
     let cell = |text: &str| text.replace('|', "\\|");

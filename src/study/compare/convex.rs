@@ -78,6 +78,8 @@ impl Ground {
         let batch = match config.train.batch {
             Batch::Full => self.rows,
             Batch::Size(size) => size,
+            // No theory speaks of it: no size that has one.
+            Batch::Adaptive => 0,
         };
         let mut convex = Convex {
             distance_start: distances.first().map_or(f64::NAN, |d| d.1),
@@ -92,7 +94,7 @@ impl Ground {
             convex.rate_best = rate.map(|_| (condition - 1.0) / (condition + 1.0));
         } else {
             convex.plateau = plateau(distances);
-            convex.plateau_theory = rate.and_then(|lr| self.stationary(lr, batch));
+            convex.plateau_theory = rate.filter(|_| batch > 0).and_then(|lr| self.stationary(lr, batch));
         }
         convex
     }

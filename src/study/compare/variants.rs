@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::base::{Error, Result};
-use crate::config::{Batch, Config, RecordEvery};
+use crate::config::{Batch, Config, RecordEvery, Train};
 use crate::run;
 use std::time::Duration;
 
@@ -189,6 +189,7 @@ fn set_end(config: &mut Config, rows: usize, budget: &Budget) -> Result<()> {
             return Err(Error::input("train.batch", message).help("use \"full\" for all of them"));
         }
         Batch::Size(size) => size,
+        Batch::Adaptive => return set_adaptive_end(config, rows, budget),
     };
     let per_epoch = if config.train.drop_last { rows / batch } else { rows.div_ceil(batch) } as u64;
     let seen = if config.train.drop_last { per_epoch as usize * batch } else { rows } as u64;
@@ -204,6 +205,24 @@ fn set_end(config: &mut Config, rows: usize, budget: &Budget) -> Result<()> {
     if config.record.every == RecordEvery::Auto {
         config.record.every = RecordEvery::Steps((steps / RECORD_ROWS).clamp(1, 1000));
     }
+    Ok(())
+}
+
+/// The same where batches grow: how many steps so many examples take is not known, so a budget of examples ends with the epoch that
+/// it ends in.
+fn set_adaptive_end(config: &mut Config, rows: usize, budget: &Budget) -> Result<()> {
+    let train = &mut config.train;
+    if let Some(examples) = budget.examples {
+        train.epochs = examples.div_ceil(rows as u64);
+    } else if budget.steps.is_some() || budget.time.is_some() {
+        train.epochs = u64::from(u32::MAX);
+    }
+    // As many as it would take with the smallest batches, which is never reached but shows how far a run is.
+    let smallest = train.micro_batch.unwrap_or(Train::MICRO_ROWS_ADAPTIVE).max(train.adaptive.min.unwrap_or(1));
+    let most = train.epochs.saturating_mul(rows.div_ceil(smallest) as u64).min(u64::from(u32::MAX));
+    let of_config = train.max_steps.filter(|_| budget.examples.is_none() && budget.time.is_none());
+    train.max_steps = Some(budget.steps.or(of_config).map_or(most, |steps| steps.min(most)));
+    train.max_time = None;
     Ok(())
 }
 

@@ -142,10 +142,9 @@ impl<'a> Watch<'a> {
     pub fn finish(self) -> Watched {
         let share = |part: f64, whole: f64| (whole > 0.0).then(|| part / whole);
         let moved = self.seen.as_ref().map(|seen| norm(&difference(&seen.weights, &self.start)));
-        let statistics = self.config.record.statistics;
         Watched {
             cosine: share(self.cosines.iter().sum(), self.cosines.len() as f64),
-            straightness: moved.filter(|_| statistics).and_then(|moved| share(moved, self.length)),
+            straightness: moved.and_then(|moved| share(moved, self.length)),
             rises: share(self.rises[0] as f64, self.rises[1] as f64),
             places: self.places,
             last_accuracy: self.accuracy,
@@ -213,7 +212,7 @@ impl Observer for Watch<'_> {
         if let (Some(_), &[x, y]) = (&self.wells, &weights[..]) {
             self.path.push([x, y]);
         }
-        let is_end = self.is_late() || Some(step) == self.config.train.max_steps;
+        let is_end = self.is_late() || trainer.is_done(&self.config);
         let is_place = step >= self.next_place || is_end;
         let mut seen = Seen { step, weights, update: None, loss: None };
         if is_place || step == self.last_place + 1 {

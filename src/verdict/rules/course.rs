@@ -1,8 +1,8 @@
 //! How a run goes, and how it ends.
 
-use super::super::remedy::{Remedy, usual_lr};
+use super::super::remedy::{Remedy, calmer, usual_lr};
 use super::super::{Evidence, Found, Grade, Need, Origin, Rule, Threshold};
-use super::signal::is_off_from_start;
+use super::signal::{is_off_from_start, is_poor_from_start};
 use super::{baseline, confidence, number};
 
 const CONVERGED_BELOW: Threshold = Threshold {
@@ -154,10 +154,12 @@ fn non_finite(evidence: &Evidence) -> Option<Found> {
     } else if readings.steps == 0 {
         remedies.insert(0, super::super::remedy::reinitialize(facts));
         "initialization: signals pass the range of the numbers before anything was learned".to_owned()
-    } else if is_off_from_start(readings) {
+    } else if is_off_from_start(readings) || is_poor_from_start(evidence) {
         remedies.insert(0, super::super::remedy::reinitialize(facts));
-        "initialization: signals grow or shrink along depth from the first step on".to_owned()
+        "initialization: signals grow or shrink along depth from the first step on, or the first loss is far too high"
+            .to_owned()
     } else {
+        remedies.extend(calmer(facts));
         format!("learning rate: a step moved the weights by up to {peak:.2e} of their size")
     };
     if !facts.data.is_standardized && facts.data.rms > 10.0 {

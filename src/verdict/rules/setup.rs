@@ -1,6 +1,6 @@
 //! What can be told from model, data and settings.
 
-use super::super::remedy::{Remedy, insert_relu, reinitialize};
+use super::super::remedy::{Remedy, fit_head, insert_relu, reinitialize, with_adam};
 use super::super::{Activation, Evidence, Found, Grade, LossFact, Need, Rule, Threshold};
 use super::{confidence, learns, number};
 
@@ -54,7 +54,7 @@ pub(super) const SOFTMAX_TWICE: Rule = Rule {
     needs: &[Need::Model],
     condition: "the cross-entropy is taken of outputs that are probabilities already, or the binary one of a sigmoid",
     thresholds: &[],
-    silences: &["plateau"],
+    silences: &["plateau", "lr_too_low"],
     find: softmax_twice,
 };
 
@@ -74,7 +74,7 @@ pub(super) const UNNORMALIZED_INPUTS: Rule = Rule {
     needs: &[Need::Data, Need::Loss],
     condition: "features are larger than 10 or smaller than 0.1, five deviations away from 0, or of sizes that differ by 30",
     thresholds: &[&INPUT_SIZE, &INPUT_OFFSET, &INPUT_SPREAD],
-    silences: &["poor_gain", "plateau", "lr_too_high", "update_ratio"],
+    silences: &["poor_gain", "plateau", "lr_too_high", "update_ratio", "dead_units", "saturated_units"],
     find: unnormalized_inputs,
 };
 
@@ -84,7 +84,7 @@ pub(super) const MISSING_NONLINEARITY: Rule = Rule {
     needs: &[Need::Model, Need::Loss],
     condition: "a linear layer follows a linear layer with nothing between: both together are one",
     thresholds: &[],
-    silences: &["plateau"],
+    silences: &["plateau", "lr_too_high"],
     find: missing_nonlinearity,
 };
 
@@ -178,10 +178,12 @@ fn unscaled_targets(evidence: &Evidence) -> Option<Found> {
     if far <= TARGET_SIZE.value || !far.is_finite() {
         return None;
     }
-    let mut remedies = vec![Remedy::new(
+    let mut remedies = vec![fit_head(facts)];
+    remedies.extend(with_adam(facts, &remedies[0]));
+    remedies.push(Remedy::new(
         "Adam at ten times its usual rate, to get there",
         [("train.optimizer".to_owned(), "\"adam\""), ("train.lr".to_owned(), "0.01")],
-    )];
+    ));
     if !facts.is_clipped {
         remedies.push(Remedy::set("clip the gradient to norm 1", "train.clip_norm", "1.0"));
     }
@@ -201,9 +203,11 @@ fn unnormalized_inputs(evidence: &Evidence) -> Option<Found> {
     if data.is_standardized || data.rms == 0.0 {
         return None;
     }
-    let size = data.rms.max(1.0 / data.rms);
     let deviation = (data.rms.powi(2) - data.mean.powi(2)).max(0.0).sqrt();
-    let offset = data.mean.abs() / deviation.max(1e-9 * data.rms);
+    // Features that never change, such as the only input of a point in the plane, have no scale to be brought to.
+    let is_constant = deviation <= 1e-6 * data.rms;
+    let offset = if is_constant { 0.0 } else { data.mean.abs() / deviation };
+    let size = if is_constant { 1.0 } else { data.rms.max(1.0 / data.rms) };
     let checks = [
         (size, INPUT_SIZE, format!("features have the size {:.3e}", data.rms)),
         (offset, INPUT_OFFSET, format!("features lie {offset:.1} standard deviations away from 0")),

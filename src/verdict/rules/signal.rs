@@ -15,6 +15,12 @@ pub(in crate::verdict) const VANISHING_BELOW: Threshold = Threshold {
 pub(in crate::verdict) const EXPLODING_ABOVE: Threshold =
     Threshold { name: "‖δ_l‖ / ‖δ_L‖", value: 500.0, why: "the mirror image of vanishing: 1 / 2e-3" };
 
+const ONE_LAYER: Threshold = Threshold {
+    name: "what one layer does to the signal / what all do, as logarithms",
+    value: 0.4,
+    why: "three layers that do alike have a third each; where one does more than the others it is the place to look at",
+};
+
 const GAIN_LOW: Threshold = Threshold {
     name: "mean factor a layer at the start",
     value: 0.1,
@@ -27,11 +33,18 @@ const GAIN_HIGH: Threshold = Threshold {
     why: "twice what the largest of the usual initializers gives: He's on linear layers multiplies by 1.414",
 };
 
+const FACTOR_HIGH: Threshold = Threshold {
+    name: "factor of one layer at the start",
+    value: 12.0,
+    why: "on the tuned architectures all layers of a healthy network together multiply by 4 at most, and a last layer whose \
+          weights are 30 times too large does by 38 alone",
+};
+
 const LOSS_HIGH: Threshold = Threshold {
     name: "first loss / chance",
-    value: 4.0,
-    why: "outputs of size 1, as healthy initializers give at most, make a cross-entropy of about ln C + ½; four times \
-          chance needs outputs of size 7 for ten classes",
+    value: 12.0,
+    why: "outputs of size 1 make a cross-entropy of about ln C + ½; clouds of size 3.4 through He's weights start at up to 9 \
+          times chance on the tuned architectures, and learn all the same",
 };
 
 pub(super) const VANISHING: Rule = Rule {
@@ -39,7 +52,7 @@ pub(super) const VANISHING: Rule = Rule {
     grade: Grade::Fault,
     needs: &[Need::Signal, Need::Model, Need::Loss],
     condition: "less than 2e-3 of the last layer's signal arrives at a layer, which is not all zero",
-    thresholds: &[&VANISHING_BELOW],
+    thresholds: &[&VANISHING_BELOW, &ONE_LAYER],
     silences: &[
         "poor_gain",
         "lr_too_low",
@@ -57,7 +70,7 @@ pub(super) const EXPLODING: Rule = Rule {
     grade: Grade::Fault,
     needs: &[Need::Signal, Need::Model, Need::Loss],
     condition: "more than 500 times the last layer's signal arrives at a layer",
-    thresholds: &[&EXPLODING_ABOVE],
+    thresholds: &[&EXPLODING_ABOVE, &ONE_LAYER],
     silences: &["poor_gain", "plateau", "update_ratio", "batch_too_small", "batch_too_large"],
     find: exploding,
 };
@@ -66,9 +79,10 @@ pub(super) const POOR_GAIN: Rule = Rule {
     id: "poor_gain",
     grade: Grade::Fault,
     needs: &[Need::Signal, Need::Loss, Need::Model],
-    condition: "at the start the signal is multiplied by more than 3 or less than 0.1 a layer, or the cross-entropy is more \
-                than 4 times that of guessing",
-    thresholds: &[&GAIN_LOW, &GAIN_HIGH, &LOSS_HIGH],
+    condition: "at the start the signal is multiplied by more than 3 or less than 0.1 a layer, by more than 12 in one, or the \
+                cross-entropy is more \
+                than 12 times that of guessing",
+    thresholds: &[&GAIN_LOW, &GAIN_HIGH, &FACTOR_HIGH, &LOSS_HIGH],
     silences: &[],
     find: poor_gain,
 };
@@ -86,6 +100,20 @@ fn worst_first(readings: &Readings, is_bad: impl Fn(f64) -> bool) -> Vec<usize> 
         (0..readings.layers.len()).filter(alive).filter(|&l| is_bad(readings.arriving(l))).collect();
     let distance = |l: usize| readings.arriving(l).ln().abs();
     layers.sort_by(|&a, &b| distance(b).total_cmp(&distance(a)));
+    layers
+}
+
+/// The layers with the one in front at which most of the signal is lost or gained between `worst` and the last, if there is one
+/// such layer: in the first step, or now.
+fn sharpest_first(readings: &Readings, mut layers: Vec<usize>, worst: usize, at_start: bool) -> Vec<usize> {
+    let factor = |l: usize| if at_start { readings.factor_start(l) } else { readings.factor(l) };
+    let all = if at_start { readings.arriving_start(worst) } else { readings.arriving(worst) }.ln();
+    let share = |&l: &usize| factor(l).ln() / all;
+    let at = (worst..readings.layers.len() - 1).max_by(|a, b| share(a).total_cmp(&share(b)));
+    if let Some(at) = at.filter(|at| share(at) > ONE_LAYER.value) {
+        layers.retain(|&l| l != at);
+        layers.insert(0, at);
+    }
     layers
 }
 
@@ -125,13 +153,14 @@ fn vanishing(evidence: &Evidence) -> Option<Found> {
     let readings = &evidence.readings;
     let layers = worst_first(readings, |arriving| arriving < VANISHING_BELOW.value);
     let &worst = layers.first()?;
+    // Ten times the threshold: what was near it at the start is not a thing of the training.
+    let from_start = readings.arriving_start(worst) < 10.0 * VANISHING_BELOW.value;
+    let layers = sharpest_first(readings, layers, worst, from_start);
     let arriving = readings.arriving(worst);
     let depth = readings.layers.len();
     let (mean, theory) = (mean_factor(arriving, worst, depth), expected_factor(evidence, worst));
     let facts = &evidence.facts;
     let relative = relative_variance(evidence, worst);
-    // Ten times the threshold: what was near it at the start is not a thing of the training.
-    let from_start = readings.arriving_start(worst) < 10.0 * VANISHING_BELOW.value;
     let cause = if !from_start {
         arose(evidence, worst)
     } else if share_of(evidence, worst, is_flat) > 0.5 {
@@ -196,6 +225,7 @@ fn exploding(evidence: &Evidence) -> Option<Found> {
     let arriving = readings.arriving(worst);
     let (mean, theory) = (mean_factor(arriving, worst, readings.layers.len()), expected_factor(evidence, worst));
     let from_start = readings.arriving_start(worst) > 0.1 * EXPLODING_ABOVE.value;
+    let layers = sharpest_first(readings, layers, worst, from_start);
     let cause = match relative_variance(evidence, worst).filter(|&relative| from_start && relative > 1.33) {
         Some(relative) => format!(
             "initialization gain: the weights have {relative:.2} times the variance that keeps signals their size; theory \
@@ -227,6 +257,11 @@ fn exploding(evidence: &Evidence) -> Option<Found> {
     })
 }
 
+/// Whether initial weights are too large or too small: what becomes of it is no matter of the learning rate either.
+pub(super) fn is_poor_from_start(evidence: &Evidence) -> bool {
+    poor_gain(evidence).is_some()
+}
+
 fn poor_gain(evidence: &Evidence) -> Option<Found> {
     let (facts, readings) = (&evidence.facts, &evidence.readings);
     let depth = readings.layers.len();
@@ -235,9 +270,10 @@ fn poor_gain(evidence: &Evidence) -> Option<Found> {
     }
     let factor = mean_factor(readings.arriving_start(0), 0, depth);
     let is_off = factor > 0.0 && !(GAIN_LOW.value..=GAIN_HIGH.value).contains(&factor);
+    let most = (0..depth - 1).map(|l| readings.factor_start(l)).filter(|factor| factor.is_finite()).fold(0.0, f64::max);
     let chance = facts.chance.filter(|_| facts.classes.is_some() && facts.loss == super::super::LossFact::CrossEntropy);
     let excess = chance.map_or(0.0, |chance| readings.loss_start / chance);
-    if !is_off && excess <= LOSS_HIGH.value {
+    if !is_off && most <= FACTOR_HIGH.value && excess <= LOSS_HIGH.value {
         return None;
     }
     let farthest = |&a: &usize, &b: &usize| {
@@ -249,6 +285,9 @@ fn poor_gain(evidence: &Evidence) -> Option<Found> {
     let (because, sure) = if is_off {
         let bound = if factor < 1.0 { GAIN_LOW.value } else { GAIN_HIGH.value };
         (format!("at the start the signal is multiplied by {factor:.2e} a layer"), confidence(factor, bound))
+    } else if most > FACTOR_HIGH.value {
+        let because = format!("at the start one layer multiplies the signal by {most:.2e}");
+        (because, confidence(most, FACTOR_HIGH.value))
     } else {
         (format!("the first loss is {excess:.1} times that of guessing"), confidence(excess, LOSS_HIGH.value))
     };
@@ -261,6 +300,7 @@ fn poor_gain(evidence: &Evidence) -> Option<Found> {
         numbers: vec![
             number("factor_start", factor),
             number("factor_expected", theory),
+            number("factor_most", most),
             number("loss_over_chance", excess),
         ],
         remedies: vec![reinitialize(facts)],

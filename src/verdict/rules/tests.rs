@@ -69,6 +69,46 @@ fn grade(change: impl Fn(&mut Evidence)) -> (&'static str, Grade) {
     (verdicts[0].id, verdicts[0].grade)
 }
 
+#[test]
+fn a_verdict_names_the_layer_where_it_begins() {
+    let first = |id: &str, change: &dyn Fn(&mut Evidence)| {
+        let verdicts = of(|e| {
+            (e.facts.layers, e.readings.layers) = (vec![e.facts.layers[0].clone(); 5], vec![e.readings.layers[0]; 5]);
+            (0..5).for_each(|l| e.facts.layers[l].name = l.to_string());
+            change(e);
+        });
+        let of_id = verdicts.iter().find(|verdict| verdict.id == id);
+        of_id.map(|verdict| verdict.layer.clone().unwrap_or_default()).unwrap_or_else(|| panic!("{verdicts:?}"))
+    };
+    let arriving = |signals: [f64; 5]| {
+        first("vanishing", &|e| {
+            for (layer, signal) in e.readings.layers.iter_mut().zip(signals) {
+                (layer.log_signal, layer.log_signal_start) = (signal.ln(), signal.ln());
+            }
+        })
+    };
+    assert_eq!(arriving([1e-8, 1e-6, 1e-4, 1e-2, 1.0]), "0", "each loses alike");
+    assert_eq!(arriving([1e-5, 1e-5, 1e-5, 0.5, 1.0]), "2", "one loses all");
+    let exploding = |evidence: &mut Evidence| {
+        for (layer, signal) in evidence.readings.layers.iter_mut().zip([800.0, 1000.0, 900.0, 800.0, 1.0f64]) {
+            (layer.log_signal, layer.log_signal_start) = (signal.ln(), signal.ln());
+        }
+    };
+    assert_eq!(first("exploding", &exploding), "3");
+    let unused = |zeros: Option<usize>| {
+        first("unused_layer", &|e| {
+            (0..4).for_each(|l| e.readings.layers[l].zero_steps = 300);
+            zeros.into_iter().for_each(|l| e.facts.layers[l].variance = 0.0);
+        })
+    };
+    assert_eq!((unused(None), unused(Some(1))), ("3".into(), "1".into()), "weights of 0, else where the signal ends");
+    let dead = |e: &mut Evidence| {
+        (2..4).for_each(|l| e.readings.layers[l].dead_share = Some(1.0));
+        (0..4).for_each(|l| e.readings.layers[l].zero_steps = 300);
+    };
+    assert_eq!(first("dead_units", &dead), "2");
+}
+
 fn signal(evidence: &mut Evidence, at_start: f64, now: f64) {
     evidence.readings.layers[0].log_signal_start = at_start.ln();
     evidence.readings.layers[0].log_signal = now.ln();
@@ -202,10 +242,11 @@ fn settings_are_judged() {
     assert_eq!(ids(|e| e.facts.loss = LossFact::Squared), ["regression_on_classes"]);
     let inputs = |change: &dyn Fn(&mut DataFacts)| ids(|e| change(&mut e.facts.data));
     assert_eq!(inputs(&|data| data.rms = 9.0), ["healthy"]);
-    assert_eq!(inputs(&|data| data.rms = 0.01), ["unnormalized_inputs"]);
+    assert_eq!(inputs(&|data| (data.mean, data.rms) = (0.003, 0.01)), ["unnormalized_inputs"]);
     assert_eq!(inputs(&|data| (data.mean, data.rms) = (1.0, 1.01)), ["unnormalized_inputs"]);
     assert_eq!(inputs(&|data| data.spread = 100.0), ["unnormalized_inputs"]);
     assert_eq!(inputs(&|data| (data.rms, data.is_standardized) = (80.0, true)), ["healthy"]);
+    assert_eq!(inputs(&|data| (data.mean, data.rms) = (1.0, 1.0)), ["healthy"], "what never changes has no scale");
 }
 
 #[test]
@@ -238,11 +279,19 @@ fn rates_are_judged_by_steps_and_loss() {
         })
     };
     assert_eq!(
-        (low(1e-5, 2.3), low(1e-5, 1.5), low(1e-4, 2.3)),
+        (low(1e-4, 2.3), low(1e-4, 1.1), low(1e-3, 2.3)),
         (vec!["lr_too_low"], vec!["healthy"], vec!["healthy"])
     );
     let one = |ratio: f64| ids(|e| e.readings.layers[1].update_ratio = ratio);
     assert_eq!((one(1e-7), one(0.2), one(1e-8)), (vec!["update_ratio"], vec!["update_ratio"], vec!["underflow"]));
+    assert_eq!(low(1e-8, 2.3), ["underflow"], "less than the rounding is no matter of patience");
+    let still = |ratio: f64, loss: f64| ids(|e| (e.readings.layers[1].update_ratio, e.readings.loss) = (ratio, loss));
+    assert_eq!(
+        (still(0.02, 2.3), still(0.02, 2.0), still(0.005, 2.3)),
+        (vec!["lr_too_high"], vec!["healthy"], vec!["healthy"])
+    );
+    let loss = |excess: f64| ids(|e| (e.readings.loss_start, e.readings.loss_high) = (2.3 * excess, 2.3 * excess));
+    assert_eq!((loss(11.0), loss(13.0)), (vec!["healthy"], vec!["poor_gain"]));
 }
 
 #[test]

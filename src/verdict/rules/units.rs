@@ -54,7 +54,7 @@ pub(super) const DEAD_UNITS: Rule = Rule {
     needs: &[Need::Units, Need::Loss],
     condition: "more than half of a layer's units give nothing for any example",
     thresholds: &[&DEAD_SHARE],
-    silences: &["plateau"],
+    silences: &["plateau", "unused_layer"],
     find: dead,
 };
 
@@ -108,7 +108,10 @@ fn unused(evidence: &Evidence) -> Option<Found> {
         return None;
     }
     let share_of = |layer: &LayerReading| Some(layer.zero_steps as f64 / readings.steps as f64);
-    let (layers, share) = above(evidence, &ZERO_SHARE, share_of)?;
+    let (mut layers, share) = above(evidence, &ZERO_SHARE, share_of)?;
+    // Weights of 0 pass nothing on in either direction. Without such, the last of them is where the signal ends.
+    let is_zero = |l: usize| evidence.facts.layers[l].is_linear() && evidence.facts.layers[l].variance == 0.0;
+    layers.sort_by_key(|&l| (!is_zero(l), std::cmp::Reverse(l)));
     let relu = |activation| matches!(activation, Activation::Relu);
     let is_relu = layers.iter().any(|&l| relu(evidence.facts.layers[l].activation));
     let mut remedies = vec![reinitialize(&evidence.facts), Remedy::lr(evidence.facts.lr / 10.0)];
@@ -142,7 +145,11 @@ fn leaky(evidence: &Evidence) -> Remedy {
 }
 
 fn dead(evidence: &Evidence) -> Option<Found> {
-    let (layers, share) = above(evidence, &DEAD_SHARE, |layer| layer.dead_share)?;
+    let (mut layers, share) = above(evidence, &DEAD_SHARE, |layer| layer.dead_share)?;
+    // Weights of 0 give nothing either, and nothing to what is behind them, but those units are not dead.
+    let zeros = evidence.facts.layers.iter().position(|layer| layer.is_linear() && layer.variance == 0.0);
+    layers.retain(|&l| zeros.is_none_or(|zeros| l < zeros));
+    layers.first()?;
     let peak = evidence.readings.layers.iter().fold(0.0, |peak: f64, layer| peak.max(layer.update_peak));
     let is_fast = peak > super::rate::PEAK_ABOVE.value;
     Some(Found {

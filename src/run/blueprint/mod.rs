@@ -1,21 +1,28 @@
 //! The plans of a run, made without a device: gradients of a micro-batch, their measurement, accumulation, update,
 //! evaluation. `steepest plan` prints it; a trainer loads it.
+//!
+//! What is measured is decided step by step: there are gradients and measurements for each combination of needs
+//! ([`Measuring`]), and what looks at whole arenas is a plan of its own that a step replays or not ([`arenas`]).
+
+mod arenas;
+mod taps;
+
+pub use arenas::ArenaPlans;
+pub(super) use taps::segments_name;
 
 use super::evaluator::{EvaluationRequest, evaluation_plan};
 use super::objective::Objective;
 use super::tensors::{arena_of, arena_place, param_places};
 use crate::autodiff;
-use crate::base::{Result, Shape, Type};
+use crate::base::{Result, Type};
 use crate::config::{Optimizer, Reduction};
 use crate::data::TargetKind;
 use crate::graph::{Graph, ValueId};
 use crate::nn::{Built, Description, Mode, TargetValues, total};
-use crate::ops::examples::ExampleStats;
 use crate::ops::record::RECORD;
-use crate::ops::stats::{CONTROL, Fold, TapStats};
 use crate::optim::update_graph;
 use crate::plan::{Arena, Place, Plan, compile};
-use crate::probe::Layout;
+use crate::probe::{Agenda, Due, Layout, Needs, Part};
 
 /// What the plans of a run depend on.
 pub struct Request<'a> {
@@ -43,10 +50,10 @@ pub struct Request<'a> {
     pub clip_norm: Option<f64>,
     /// The largest gradient element that passes unchanged.
     pub clip_value: Option<f64>,
-    /// Whether statistics are measured.
-    pub statistics: bool,
-    /// Whether the norms of per-example gradients in dense layers are measured too.
-    pub noise: bool,
+    /// What is measured, and when.
+    pub agenda: &'a Agenda,
+    /// Steps in which a unit gives nothing before it counts as dead.
+    pub window: u32,
     /// The seed of dropout masks.
     pub seed: u64,
     /// The most elements of an arena part.
@@ -64,6 +71,21 @@ pub struct TappedLayer {
     pub activation_width: usize,
     /// Whether it is a dense layer.
     pub dense: bool,
+    /// Whether its activation can leave units dead.
+    pub is_rectified: bool,
+    /// Whether its activation saturates.
+    pub is_bounded: bool,
+}
+
+/// What a micro-batch replays where these needs are to be met.
+#[derive(Clone, Debug)]
+pub struct Measuring {
+    /// The needs.
+    pub needs: Needs,
+    /// Forward, backward and records of what passes the layers.
+    pub gradients: Plan,
+    /// Records and loss into the table.
+    pub measure: Plan,
 }
 
 /// The plans of a run.
@@ -71,7 +93,9 @@ pub struct TappedLayer {
 pub struct Blueprint {
     /// Where the parameters lie.
     pub arena: Arena,
-    /// Where the statistics lie.
+    /// What is measured, and when.
+    pub agenda: Agenda,
+    /// Where the readings lie.
     pub layout: Layout,
     /// The tapped layers, first layer first.
     pub layers: Vec<TappedLayer>,
@@ -79,12 +103,14 @@ pub struct Blueprint {
     pub tensor_layers: Vec<usize>,
     /// The training graph after differentiation, before fusion.
     pub graph: Graph,
-    /// Forward, backward and tap statistics of one micro-batch.
-    pub gradients: Plan,
-    /// Tap records and loss into the table.
-    pub measure: Plan,
+    /// Gradients and measurement for each combination of needs; the first is that of every step.
+    pub measuring: Vec<Measuring>,
+    /// For each combination of cadences ([`Due::index`]), which of `measuring` it takes.
+    pub combinations: Vec<usize>,
     /// The sum of micro-batch gradients, where a logical batch has several.
     pub accumulate: Option<Plan>,
+    /// What looks at whole arenas, between gradients and update.
+    pub arenas: ArenaPlans,
     /// Clipping, update, parameter statistics.
     pub update: Plan,
     /// Outputs and losses of an evaluation batch.
@@ -115,10 +141,22 @@ pub mod names {
     pub const CONTROL: &str = "control";
     /// Records of the taps.
     pub const TAP_RECORDS: &str = "records.taps";
-    /// Which tap records make up which row.
+    /// Which tap records make up which row of fold number i: `segments.taps.i`.
     pub const TAP_SEGMENTS: &str = "segments.taps";
+    /// Counts of the activations behind each layer.
+    pub const TAP_COUNTS: &str = "counts.taps";
+    /// Which of them belong to which layer.
+    pub const COUNT_SEGMENTS: &str = "segments.counts";
+    /// For how many steps each unit of tap i has given nothing: `ages.i`.
+    pub const AGES: &str = "ages";
     /// Which parameter records make up which row.
     pub const PARAM_SEGMENTS: &str = "segments.params";
+    /// Which parameter records make up which layer.
+    pub const LAYER_SEGMENTS: &str = "segments.layers";
+    /// The layer that each chunk of an arena part belongs to.
+    pub const OWNERS: &str = "owners";
+    /// How many elements the tensors of each layer have.
+    pub const LAYER_LENGTHS: &str = "lengths.layers";
     /// How many elements of each chunk of an arena part are a tensor's.
     pub const LENGTHS: &str = "lengths";
     /// Inputs of an evaluation batch.
@@ -137,6 +175,16 @@ pub mod names {
     pub const GRADIENTS: &str = "gradients";
     /// Gradient arena parts of a logical batch of several micro-batches.
     pub const SUMS: &str = "sums";
+    /// Sums over examples of squared partial derivatives, of a micro-batch.
+    pub const SQUARES: &str = "squares";
+    /// The same of a logical batch of several micro-batches.
+    pub const SQUARE_SUMS: &str = "squares.sums";
+    /// Gradient arena parts of the step before.
+    pub const LAST_GRADIENTS: &str = "last.gradients";
+    /// Parameter arena parts of the step before.
+    pub const LAST_PARAMS: &str = "last.params";
+    /// Parameter arena parts before the first step.
+    pub const INITIAL_PARAMS: &str = "initial.params";
 }
 
 impl Blueprint {
@@ -146,44 +194,23 @@ impl Blueprint {
     /// If shapes do not fit (the error names the layer), or an arena cannot be laid out.
     pub fn new(request: &Request<'_>) -> Result<Self> {
         let arena = arena_of(request.model, request.part_len_max)?;
-        let mut g = Graph::new();
-        let (x, targets) = training_inputs(&mut g, request)?;
-        let weights = g.input(names::WEIGHTS, Type::real([request.micro]))?;
-        let built = request.model.build(&mut g, x, Mode::Train { seed: request.seed })?;
-        let losses = request.objective.per_example(&mut g, built.output, &targets, request.reduction)?;
-        let loss = total(&mut g, losses, weights)?;
-        let mut wanted = Vec::new();
-        for param in &request.model.params {
-            wanted.push(g.param(&param.name, param.shape)?);
+        let usual = Training::new(request, &arena)?;
+        let layout = Layout::new(taps::tapped(&usual, arena.tensors.len()), request.agenda);
+        let (mut measuring, mut combinations): (Vec<Measuring>, Vec<usize>) = Default::default();
+        for due in request.agenda.each_due() {
+            let needs = request.agenda.needs(due).only(&taps::NEEDS);
+            let known = measuring.iter().position(|known| known.needs == needs);
+            combinations.push(known.unwrap_or(measuring.len()));
+            if known.is_none() {
+                let mut training = Training::new(request, &arena)?;
+                taps::tap(&mut training, request, &arena, &layout, needs)?;
+                measuring.push(Measuring {
+                    needs,
+                    gradients: compile("gradients", &training.graph, &training.places)?,
+                    measure: taps::measure(&layout, needs)?,
+                });
+            }
         }
-        wanted.extend(built.taps.iter().map(|tap| tap.z));
-        let gradients = autodiff::gradient(&mut g, loss, &wanted)?;
-        let (by_param, signals) = gradients.split_at(request.model.params.len());
-        let mut places = param_places(&g, &arena);
-        places.extend(
-            request
-                .model
-                .params
-                .iter()
-                .zip(by_param)
-                .map(|(param, &gradient)| (gradient, arena_place(&arena, names::GRADIENTS, &param.name))),
-        );
-        places.push((loss, Place::whole(names::LOSS, g.ty(loss))));
-        let tensors = if request.statistics { arena.tensors.len() } else { 0 };
-        let layout = if request.statistics {
-            let shapes =
-                |pick: fn(&crate::nn::Tap) -> ValueId| built.taps.iter().map(|tap| g.shape(pick(tap))).collect();
-            let (activations, outputs): (Vec<Shape>, Vec<Shape>) = (shapes(|tap| tap.activation), shapes(|tap| tap.z));
-            let dense = built.taps.iter().filter(|tap| request.noise && tap.input.is_some()).count();
-            let layout = Layout::new(&activations, &outputs, dense, tensors);
-            tap(&mut g, &built, signals, weights, &layout, &mut places)?;
-            layout
-        } else {
-            Layout::new(&[], &[], 0, 0)
-        };
-        let layers = tapped_layers(&g, &built);
-        let tensor_layers = request.model.params.iter().map(|param| layer_of(&built, &param.name)).collect();
-        let table = |row: usize| Place { buffer: names::TABLE.into(), offset: row * RECORD, len: layout.table_len() };
         let sums = if request.accumulates { names::SUMS } else { names::GRADIENTS };
         let update = update_graph(
             &arena,
@@ -191,7 +218,7 @@ impl Blueprint {
             request.clip_norm,
             request.clip_value,
             sums,
-            request.statistics.then(|| table(layout.params_row())).as_ref(),
+            layout.row(Part::Params).map(|row| table_place(&layout, row)).as_ref(),
         )?;
         let evaluation = EvaluationRequest {
             model: request.model,
@@ -200,13 +227,19 @@ impl Blueprint {
             targets: request.targets,
             rows: request.evaluation_rows,
         };
+        let layers = tapped_layers(&usual);
+        let owner = |param: &crate::nn::Param| layer_of(&usual.built, &param.name);
+        let tensor_layers: Vec<usize> = request.model.params.iter().map(owner).collect();
+        let needs = request.agenda.needs_ever();
         Ok(Self {
-            gradients: compile("gradients", &g, &places)?,
-            measure: measure(&layout, table(0))?,
-            accumulate: request.accumulates.then(|| accumulate(&arena)).transpose()?,
+            measuring,
+            combinations,
+            accumulate: request.accumulates.then(|| accumulate(&arena, names::SUMS, names::GRADIENTS)).transpose()?,
+            arenas: ArenaPlans::new(&arena, &layout, sums, request.accumulates, needs)?,
             update: compile("update", &update.graph, &update.places)?,
             evaluate: evaluation_plan(&evaluation, &arena)?,
-            graph: g,
+            graph: usual.graph,
+            agenda: request.agenda.clone(),
             arena,
             layout,
             layers,
@@ -214,10 +247,21 @@ impl Blueprint {
         })
     }
 
+    /// Forward and backward of every step.
+    pub fn gradients(&self) -> &Plan {
+        &self.measuring[0].gradients
+    }
+
+    /// What a micro-batch replays at a step at which this is due.
+    pub fn measuring(&self, due: Due) -> &Measuring {
+        &self.measuring[self.combinations[due.index()]]
+    }
+
     /// The plans in the order in which a step replays them.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
-        let step = [Some(&self.gradients), Some(&self.measure), self.accumulate.as_ref(), Some(&self.update)];
-        step.into_iter().flatten().chain([&self.evaluate])
+        let measuring = self.measuring.iter().flat_map(|it| [&it.gradients, &it.measure]);
+        let rest = self.accumulate.iter().chain(self.arenas.plans()).chain([&self.update, &self.evaluate]);
+        measuring.chain(rest)
     }
 
     /// Bytes that all plans take together: shared buffers once, private ones as the plans share them.
@@ -267,42 +311,60 @@ fn training_inputs(g: &mut Graph, request: &Request<'_>) -> Result<(ValueId, Tar
     Ok((x, targets))
 }
 
-/// Adds the tap statistics behind the backward pass.
-fn tap(
-    g: &mut Graph,
-    built: &Built,
-    signals: &[ValueId],
+/// Forward and backward of a micro-batch as a graph.
+struct Training {
+    graph: Graph,
+    /// Where its values lie.
+    places: Vec<(ValueId, Place)>,
+    built: Built,
+    /// The share of each example in the loss.
     weights: ValueId,
-    layout: &Layout,
-    places: &mut Vec<(ValueId, Place)>,
-) -> Result<()> {
-    let most = TapStats::LAYERS_MAX;
-    for (group, (taps, signals)) in built.taps.chunks(most).zip(signals.chunks(most)).enumerate() {
-        g.set_scope(&taps.iter().map(|tap| format!("{} {}", tap.name, tap.kind)).collect::<Vec<_>>().join(", "));
-        let values = taps.iter().zip(signals).flat_map(|(tap, &signal)| [tap.activation, signal]);
-        let records = g.apply(TapStats, &values.chain([weights]).collect::<Vec<_>>())?;
-        let offset = layout.spans[group * most].first * RECORD;
-        places.push((records, Place { buffer: names::TAP_RECORDS.into(), offset, len: layout.records * RECORD }));
-    }
-    let dense = built.taps.iter().zip(signals).filter_map(|(tap, &signal)| Some((tap, tap.input?, signal)));
-    for ((tap, x, signal), span) in dense.zip(&layout.spans[layout.examples_row()..]) {
-        g.set_scope(&format!("{} {}", tap.name, tap.kind));
-        let records = g.apply(ExampleStats { bias: tap.params.len() > 1 }, &[x, signal])?;
-        let offset = span.first * RECORD;
-        places.push((records, Place { buffer: names::TAP_RECORDS.into(), offset, len: layout.records * RECORD }));
-    }
-    Ok(())
+    /// The loss of each example.
+    losses: ValueId,
+    /// The gradient of each parameter.
+    gradients: Vec<ValueId>,
+    /// ∂L/∂z of each tap.
+    signals: Vec<ValueId>,
 }
 
-fn tapped_layers(g: &Graph, built: &Built) -> Vec<TappedLayer> {
-    let width = |id: ValueId| g.shape(id).len() / g.shape(id).dim(0).max(1);
+impl Training {
+    fn new(request: &Request<'_>, arena: &Arena) -> Result<Self> {
+        let mut g = Graph::new();
+        let (x, targets) = training_inputs(&mut g, request)?;
+        let weights = g.input(names::WEIGHTS, Type::real([request.micro]))?;
+        let built = request.model.build(&mut g, x, Mode::Train { seed: request.seed })?;
+        let losses = request.objective.per_example(&mut g, built.output, &targets, request.reduction)?;
+        let loss = total(&mut g, losses, weights)?;
+        let mut wanted = Vec::new();
+        for param in &request.model.params {
+            wanted.push(g.param(&param.name, param.shape)?);
+        }
+        wanted.extend(built.taps.iter().map(|tap| tap.z));
+        let mut gradients = autodiff::gradient(&mut g, loss, &wanted)?;
+        let signals = gradients.split_off(request.model.params.len());
+        let mut places = param_places(&g, arena);
+        let params = request.model.params.iter().zip(&gradients);
+        places.extend(params.map(|(param, &gradient)| (gradient, arena_place(arena, names::GRADIENTS, &param.name))));
+        places.push((loss, Place::whole(names::LOSS, g.ty(loss))));
+        Ok(Self { graph: g, places, built, weights, losses, gradients, signals })
+    }
+}
+
+/// The table from this row on.
+fn table_place(layout: &Layout, row: usize) -> Place {
+    Place { buffer: names::TABLE.into(), offset: row * RECORD, len: layout.table_len() }
+}
+
+fn tapped_layers(training: &Training) -> Vec<TappedLayer> {
     let layer = |tap: &crate::nn::Tap| TappedLayer {
         name: tap.name.clone(),
         kind: tap.kind.to_string(),
-        activation_width: width(tap.activation),
+        activation_width: training.graph.shape(tap.activation).example_len(),
         dense: tap.input.is_some(),
+        is_rectified: taps::is_rectified(tap),
+        is_bounded: taps::saturation(tap).is_some(),
     };
-    built.taps.iter().map(layer).collect()
+    training.built.taps.iter().map(layer).collect()
 }
 
 fn layer_of(built: &Built, param: &str) -> usize {
@@ -310,25 +372,12 @@ fn layer_of(built: &Built, param: &str) -> usize {
     owner.expect("every parameter belongs to a tapped layer")
 }
 
-/// Folds the tap records and the loss into the first rows of the table.
-fn measure(layout: &Layout, table_place: Place) -> Result<Plan> {
-    let mut g = Graph::new();
-    let rows = layout.tap_rows();
-    let records = g.input(names::TAP_RECORDS, Type::real([layout.records, RECORD]))?;
-    let segments = g.input(names::TAP_SEGMENTS, Type::index([rows, 2]))?;
-    let table = g.input(names::TABLE, Type::real([rows, RECORD]))?;
-    let control = g.input(names::CONTROL, Type::real([CONTROL]))?;
-    let loss = g.input(names::LOSS, Type::real(Shape::SCALAR))?;
-    g.apply_all(Fold { accumulate: true, loss: true }, &[records, segments, table, control, loss])?;
-    compile("measure", &g, &[(table, table_place)])
-}
-
-fn accumulate(arena: &Arena) -> Result<Plan> {
+fn accumulate(arena: &Arena, sums: &str, summands: &str) -> Result<Plan> {
     let mut g = Graph::new();
     for (part, &len) in arena.parts.iter().enumerate() {
-        let sums = g.input(&Arena::buffer(names::SUMS, part), Type::real([len]))?;
-        let gradients = g.input(&Arena::buffer(names::GRADIENTS, part), Type::real([len]))?;
-        g.apply(crate::ops::optimize::Accumulate, &[sums, gradients])?;
+        let sums = g.input(&Arena::buffer(sums, part), Type::real([len]))?;
+        let summands = g.input(&Arena::buffer(summands, part), Type::real([len]))?;
+        g.apply(crate::ops::optimize::Accumulate, &[sums, summands])?;
     }
     compile("accumulate", &g, &[])
 }

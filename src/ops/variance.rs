@@ -1,0 +1,273 @@
+//! The variance of single partial derivatives over the examples of a batch.
+//!
+//! With pᵢ = ∂(wᵢℓᵢ)/∂θ, wᵢ being the example's share of the loss, g = Σ pᵢ is the gradient and q = Σ pᵢ² goes with it. Of uᵢ = B·pᵢ, whose
+//! mean g is, the sample variance is v = (B·q − g²)·B/(B − 1).
+
+use super::expect_dtypes;
+use super::record::{self, CHUNK, NON_FINITE, OfTaps, RECORD, STEP_SQUARES, WEIGHT_SQUARES, ZEROS};
+use super::stats::{CHUNKS_PER_PART, chunks_of};
+use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch, vectorized};
+use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
+use crate::{answers, kernel};
+use pulp::{Simd, WithSimd};
+
+/// B·q − g² is no variance below this many times the rounding of B·q: what is left of it has lost all but a few digits.
+const ROUNDINGS: f64 = 512.0;
+
+/// The batch at its last micro-batch.
+#[derive(Clone, Copy)]
+struct Batch<R> {
+    rows: R,
+    /// B/(B − 1).
+    correction: R,
+    /// What part of B·q is rounding.
+    room: R,
+    /// The least B·q that counts.
+    least: R,
+}
+
+/// 2⁻¹⁰⁰ in single precision: what is added up to it is far above the smallest normal number.
+fn least<R: Real>() -> R {
+    R::exp2i(27 - R::MAX.exponent())
+}
+
+impl<R: Real> Batch<R> {
+    fn of(io: &Io<'_, R>) -> Self {
+        let rows = f64::from(io.step.first_row + io.step.rows);
+        let correction = R::of(rows / (rows - 1.0).max(1.0));
+        Self { rows: R::of(rows), correction, room: R::of(ROUNDINGS * 2.0 * R::UNIT_ROUNDOFF), least: least() }
+    }
+
+    /// v; 0 where it is not above `room` times B·q, that is so small that squares have lost digits, or it is not finite.
+    #[inline(always)]
+    fn variance(self, g: R, q: R, room: R) -> R {
+        let whole = self.rows * q;
+        let rest = whole - g * g;
+        let v = rest * self.correction;
+        if rest > whole * room && whole > self.least && v <= R::MAX { v } else { R::ZERO }
+    }
+}
+
+/// The sum of numbers, in an order that the instruction set fixes.
+struct Total<'a, R>(&'a [R]);
+
+impl<R: Real> WithSimd for Total<'_, R> {
+    type Output = R;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> R {
+        let mut sum = Wide::zero(simd);
+        for part in self.0.chunks(Wide::<S, R>::lanes()) {
+            sum = sum + Wide::load(simd, part);
+        }
+        sum.sum_lanes()
+    }
+}
+
+fn total<R: Real>(xs: &[R]) -> R {
+    arch().dispatch(Total(xs))
+}
+
+/// Records of what the variances of the chunks of an arena are. Inputs: g, q [chunks·1024], lengths `[chunks]`; output [chunks, 8],
+/// overwritten: field `WEIGHT_SQUARES` is Σ g²/v over elements that have a variance, `STEP_SQUARES` Σ v, `ZEROS` how many have none.
+/// It runs at the last micro-batch of a step, whose rows end the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VarianceStats;
+
+impl VarianceStats {
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let (g, q, lengths, batch) = (io.real(0), io.real(1), io.index(2), Batch::of(io));
+        io.threads.chunks(io.outputs[0], CHUNKS_PER_PART * RECORD, |part, out| {
+            for (i, record) in out.chunks_exact_mut(RECORD).enumerate() {
+                let chunk = part * CHUNKS_PER_PART + i;
+                let len = lengths[chunk] as usize;
+                let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
+                let [mut ratios, mut variances] = [[R::ZERO; CHUNK]; 2];
+                let (ratios, variances) = (&mut ratios[..len], &mut variances[..len]);
+                let without = vectorized(
+                    #[inline(always)]
+                    || {
+                        let mut without = 0;
+                        for (i, (ratio, v)) in ratios.iter_mut().zip(&mut *variances).enumerate() {
+                            *v = batch.variance(g[i], q[i], batch.room);
+                            let has = *v > R::ZERO;
+                            *ratio = if has { g[i] * g[i] / *v } else { R::ZERO };
+                            without += usize::from(!has);
+                        }
+                        without
+                    },
+                );
+                record.fill(R::ZERO);
+                record[WEIGHT_SQUARES] = total(ratios);
+                record[STEP_SQUARES] = total(variances);
+                record[ZEROS] = R::of(without as f64);
+            }
+        });
+    }
+}
+
+impl Op for VarianceStats {
+    fn name(&self) -> &'static str {
+        "variance_stats"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        expect_dtypes(inputs, &[DType::Real, DType::Real, DType::Index])?;
+        let chunks = chunks_of(&inputs[0], &inputs[2])?;
+        if inputs[1] != inputs[0] {
+            return Err(Error::input("variance_stats", format!("{} and {} differ", inputs[0].shape, inputs[1].shape)));
+        }
+        Ok(vec![Type::real([chunks, RECORD])])
+    }
+
+    answers!(not in place);
+    answers!(not differentiable: "it is a measurement");
+    answers!(primitive);
+    answers!(no scratch);
+    kernel!(run);
+
+    fn gpu(&self, _: &[Type], outputs: &[Type]) -> GpuWork {
+        let chunks = outputs[0].shape.dim(0);
+        GpuWork::one(Dispatch {
+            shader: Shader::plain("variance", "variance_stats"),
+            binds: vec![Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)],
+            params: vec![("chunks", chunks.into()), ("room", room()), ("least", f64::from(least::<f32>()).into())],
+            workgroups: Dispatch::fold(chunks),
+        })
+    }
+}
+
+/// The same for a GPU.
+fn room() -> crate::graph::Scalar {
+    (ROUNDINGS * f64::from(f32::EPSILON)).into()
+}
+
+/// Records of ratios whose denominators are damped. Inputs: g, q [chunks·1024], lengths `[chunks]`, owners `[chunks]` (the tensor of
+/// each chunk), sizes [tensors] (its elements), rows [tensors, 8] (the folded records of [`VarianceStats`]); output [chunks, 8],
+/// overwritten: field `WEIGHT_SQUARES` is Σ g²/(v + ε), ε being a share of the tensor's mean v. Where v + ε is 0 or g is not finite nothing is added.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoppingStats {
+    /// ε over the mean variance of the tensor.
+    pub relative: f64,
+}
+
+impl StoppingStats {
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let (g, q, lengths, batch) = (io.real(0), io.real(1), io.index(2), Batch::of(io));
+        let (owners, sizes, rows) = (io.index(3), io.real(4), io.real(5));
+        let relative = R::of(self.relative);
+        io.threads.chunks(io.outputs[0], CHUNKS_PER_PART * RECORD, |part, out| {
+            for (i, record) in out.chunks_exact_mut(RECORD).enumerate() {
+                let chunk = part * CHUNKS_PER_PART + i;
+                let (len, owner) = (lengths[chunk] as usize, owners[chunk] as usize);
+                let epsilon = relative * rows[owner * RECORD + STEP_SQUARES] / sizes[owner];
+                let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
+                let mut ratios = [R::ZERO; CHUNK];
+                let ratios = &mut ratios[..len];
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (i, ratio) in ratios.iter_mut().enumerate() {
+                            let v = batch.variance(g[i], q[i], R::ZERO) + epsilon;
+                            let square = g[i] * g[i];
+                            *ratio = if v > R::ZERO && square <= R::MAX { square / v } else { R::ZERO };
+                        }
+                    },
+                );
+                record.fill(R::ZERO);
+                record[WEIGHT_SQUARES] = total(ratios);
+            }
+        });
+    }
+}
+
+impl Op for StoppingStats {
+    fn name(&self) -> &'static str {
+        "stopping_stats"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        let [real, index] = [DType::Real, DType::Index];
+        expect_dtypes(inputs, &[real, real, index, index, real, real])?;
+        let chunks = chunks_of(&inputs[0], &inputs[2])?;
+        let tensors = inputs[4].shape.len();
+        let fits = inputs[1] == inputs[0]
+            && inputs[3] == inputs[2]
+            && inputs[4].shape == Shape::from([tensors])
+            && inputs[5].shape == Shape::from([tensors, RECORD]);
+        if !fits {
+            let message = format!("expected arenas, lengths, owners, sizes and rows, found {inputs:?}");
+            return Err(Error::input("stopping_stats", message));
+        }
+        Ok(vec![Type::real([chunks, RECORD])])
+    }
+
+    answers!(not in place);
+    answers!(not differentiable: "it is a measurement");
+    answers!(primitive);
+    answers!(no scratch);
+    kernel!(run);
+
+    fn gpu(&self, _: &[Type], outputs: &[Type]) -> GpuWork {
+        let chunks = outputs[0].shape.dim(0);
+        let params = vec![
+            ("chunks", chunks.into()),
+            ("least", f64::from(least::<f32>()).into()),
+            ("relative", self.relative.into()),
+        ];
+        GpuWork::one(Dispatch {
+            shader: Shader::plain("variance", "stopping_stats"),
+            binds: (0..6).map(Bind::In).chain([Bind::Out(0)]).collect(),
+            params,
+            workgroups: Dispatch::fold(chunks),
+        })
+    }
+}
+
+/// Elements that share a record of a vector.
+const VECTOR: usize = 4 * CHUNK;
+
+/// Records of the elements of a vector. Input: x of any shape; output [⌈len/4096⌉, 8], overwritten: fields `MAX`, `SQUARES` and `SUM`.
+/// What is not finite is left out, and not counted: a measurement halts nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VectorStats;
+
+impl VectorStats {
+    fn run<R: Real>(&self, io: &mut Io<'_, R>) {
+        let x = io.real(0);
+        io.threads.chunks(io.outputs[0], RECORD, |group, record| {
+            record.fill(R::ZERO);
+            record::measured(OfTaps, &x[group * VECTOR..x.len().min((group + 1) * VECTOR)], R::ONE, record);
+            record[NON_FINITE] = R::ZERO;
+        });
+    }
+}
+
+impl Op for VectorStats {
+    fn name(&self) -> &'static str {
+        "vector_stats"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
+        expect_dtypes(inputs, &[DType::Real])?;
+        if inputs[0].shape.is_empty() {
+            return Err(Error::input("vector_stats", format!("expected elements, found {}", inputs[0].shape)));
+        }
+        Ok(vec![Type::real([inputs[0].shape.len().div_ceil(VECTOR), RECORD])])
+    }
+
+    answers!(not in place);
+    answers!(not differentiable: "it is a measurement");
+    answers!(primitive);
+    answers!(no scratch);
+    kernel!(run);
+
+    fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
+        let groups = outputs[0].shape.dim(0);
+        GpuWork::one(Dispatch {
+            shader: Shader::plain("variance", "vector_stats"),
+            binds: vec![Bind::In(0), Bind::Out(0)],
+            params: vec![("chunks", groups.into()), ("len", inputs[0].shape.len().into())],
+            workgroups: Dispatch::fold(groups),
+        })
+    }
+}

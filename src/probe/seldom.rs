@@ -1,0 +1,132 @@
+//! Reading what is seldom due in every step: variances, directions, histograms, distances.
+
+use super::direction::{Ends, cosine};
+use super::layout::Part;
+use super::reading::{LOSS_COLUMNS, Reader, STEP_COLUMNS, spread};
+use super::table::ProbeId;
+use super::values::Taken;
+use super::variance::{Batch, Sums};
+use crate::ops::histogram::BINS;
+use crate::ops::record::{MAX, RECORD, SQUARES, SUM, WEIGHT_SQUARES, ZEROS};
+use std::ops::Range;
+
+/// Columns of the variance that are of all dense layers.
+const TEST_COLUMNS: usize = 5;
+
+impl Reader {
+    /// What is seldom due in every step.
+    #[cold]
+    pub(super) fn read_rest(&mut self, table: &[f64], taken: Taken, flat: &mut [f64]) {
+        let start = |probe: ProbeId| self.starts[probe as usize];
+        let is_due = |probe| self.has(probe, taken.due);
+        if is_due(ProbeId::Variance) && !self.noise.is_empty() && taken.rows > 1 {
+            self.read_variance(table, taken, flat, start(ProbeId::Variance));
+        }
+        if is_due(ProbeId::Direction) {
+            self.read_direction(table, taken, flat, start(ProbeId::Direction));
+        }
+        if is_due(ProbeId::Histograms) {
+            let mut out = flat[start(ProbeId::Histograms)..].chunks_exact_mut(BINS);
+            for part in [Part::GradientCounts, Part::WeightCounts, Part::ActivationCounts] {
+                let counts = self.layout.row(part).map_or(&[][..], |row| &table[row * RECORD..]);
+                for (counts, out) in counts.chunks_exact(BINS).take(self.activations.len()).zip(&mut out) {
+                    let total = counts.iter().sum::<f64>().max(1.0);
+                    out.iter_mut().zip(counts).for_each(|(share, count)| *share = count / total);
+                }
+            }
+        }
+        if is_due(ProbeId::Distance) {
+            let norm =
+                |tensors: Range<usize>| tensors.map(|t| self.squares(table, Part::Distance, t)).sum::<f64>().sqrt();
+            let out = &mut flat[start(ProbeId::Distance)..];
+            out[0] = norm(0..self.tensors.len());
+            out[1..].iter_mut().zip(&self.layer_tensors).for_each(|(out, tensors)| *out = norm(tensors.clone()));
+        }
+    }
+
+    /// A field of row i of a part.
+    fn field(&self, table: &[f64], part: Part, i: usize, field: usize) -> f64 {
+        self.layout.row(part).map_or(f64::NAN, |row| table[(row + i) * RECORD + field])
+    }
+
+    /// Σx² of row i of a part, or whatever products stand in its place.
+    fn squares(&self, table: &[f64], part: Part, i: usize) -> f64 {
+        let unit = self.unit(self.field(table, part, i, MAX));
+        self.field(table, part, i, SQUARES) * unit * unit
+    }
+
+    /// The norm of the gradient of each layer.
+    fn layer_gradients<'a>(&self, flat: &'a [f64]) -> &'a [f64] {
+        &flat[LOSS_COLUMNS + STEP_COLUMNS + 4 * self.activations.len()..][..self.activations.len()]
+    }
+
+    fn read_variance(&self, table: &[f64], taken: Taken, flat: &mut [f64], start: usize) {
+        let dense = &self.layout.tapped.dense;
+        let gradients = self.layer_gradients(flat);
+        let in_one_piece = taken.micros == 1;
+        let batch = Batch {
+            loss: flat[0],
+            lr: taken.lr,
+            rows: taken.rows as f64,
+            weight: taken.weight,
+            gradient: dense.iter().map(|&layer| gradients[layer] * gradients[layer]).sum(),
+            examples: (0..dense.len()).map(|i| self.squares(table, Part::Examples, i)).sum(),
+            projections: in_one_piece.then(|| self.squares(table, Part::Projections, 0)),
+            noise: self.noise.last().last().copied().unwrap_or_default(),
+        };
+        let of_layer = |&layer: &usize| Sums {
+            len: self.tensors[self.layer_tensors[layer].clone()].iter().map(|tensor| tensor.len).sum(),
+            without: self.field(table, Part::Variance, layer, ZEROS),
+            ratios: self.field(table, Part::Variance, layer, WEIGHT_SQUARES),
+            damped: self.field(table, Part::Stopping, layer, WEIGHT_SQUARES),
+        };
+        let (whole, by_layer) = flat[start..].split_at_mut(TEST_COLUMNS);
+        let (stopping, snr) = by_layer.split_at_mut(dense.len());
+        let mut all = Sums::default();
+        for (i, sums) in dense.iter().map(of_layer).enumerate() {
+            all.add(sums);
+            (stopping[i], snr[i]) = (sums.stopping(batch.rows), sums.snr(batch.rows));
+        }
+        let [norm, inner, across, cabs] = batch.tests();
+        whole.copy_from_slice(&[norm, inner, across, cabs, all.stopping(batch.rows)]);
+    }
+
+    fn read_direction(&self, table: &[f64], taken: Taken, flat: &mut [f64], start: usize) {
+        let tensors = self.tensors.len();
+        let gradients = self.layer_gradients(flat);
+        // Products of gradient and last gradient, of gradient and last update, of last gradient and last update.
+        let product = |which: usize, of: &Range<usize>| {
+            let row = self.layout.dot(which).zip(self.layout.row(Part::Dots)).map_or(0, |(row, first)| row - first);
+            of.clone().map(|t| self.squares(table, Part::Dots, row + t)).sum::<f64>()
+        };
+        let update =
+            |of: &Range<usize>| of.clone().map(|t| self.squares(table, Part::LastUpdate, t)).sum::<f64>().sqrt();
+        // Before there was a step there is no angle to it, whatever the buffers hold.
+        let update = |of: &Range<usize>| if self.direction.loss().is_nan() { f64::NAN } else { update(of) };
+        let cosines = |of: &Range<usize>, gradient: f64| {
+            let last = self.direction.gradient(of.clone());
+            [cosine(product(0, of), gradient, last), cosine(product(1, of), gradient, update(of))]
+        };
+        let layers: Vec<[f64; 2]> =
+            self.layer_tensors.iter().zip(gradients).map(|(of, &gradient)| cosines(of, gradient)).collect();
+        let all = 0..tensors;
+        let [gradient, update] = cosines(&all, flat[LOSS_COLUMNS]);
+        // Both are sums over examples: the variance of a sum is B times that of a summand.
+        let rows = taken.rows as f64;
+        let variance = |part: Part, i: usize, sum: f64| {
+            ((rows * self.squares(table, part, i) - sum * sum) / (rows - 1.0)).max(0.0)
+        };
+        let slope = self.field(table, Part::Slopes, 0, SUM) * self.unit(self.field(table, Part::Slopes, 0, MAX));
+        let ends = Ends {
+            losses: [self.direction.loss(), flat[0]],
+            slopes: [product(2, &all), product(1, &all)],
+            loss_variance: variance(Part::Losses, 0, flat[0]),
+            slope_variance: variance(Part::Slopes, 0, slope),
+        };
+        let out = &mut flat[start..];
+        out[..3].copy_from_slice(&[gradient, update, ends.alpha()]);
+        for (layer, numbers) in layers.iter().enumerate() {
+            spread(&mut out[3..], *numbers, layer, layers.len());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What comes again and again in a run: validations, checkpoints, judgements.
+
+use crate::data::Cursor;
+
+/// When something comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rhythm {
+    Never,
+    /// After every so many steps.
+    Steps(u64),
+    /// At the end of each epoch, however many steps it had.
+    Epoch,
+}
+
+impl Rhythm {
+    /// Whether it comes between the last step and the next, which begins there.
+    pub fn is_due(self, next: Cursor) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Steps(steps) => next.step.is_multiple_of(steps),
+            Self::Epoch => next.start == 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_follows_from_the_place() {
+        let at = |step, start| Cursor { step, epoch: 3, batch: 1, start, rows: 8 };
+        assert!(!Rhythm::Never.is_due(at(4, 0)));
+        assert!(Rhythm::Steps(4).is_due(at(8, 16)) && !Rhythm::Steps(4).is_due(at(9, 0)));
+        assert!(Rhythm::Epoch.is_due(at(9, 0)) && !Rhythm::Epoch.is_due(at(8, 16)));
+    }
+}

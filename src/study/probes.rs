@@ -1,0 +1,127 @@
+//! What each probe costs on this device: whole training steps with it and without, in turn.
+
+use crate::base::Result;
+use crate::config::Config;
+use crate::probe::{PROBES, Probe, ProbeId};
+use crate::run::{self, Setup, Trainer};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// How long two ways are compared.
+const EACH: Duration = Duration::from_millis(600);
+
+/// How long steps are timed together.
+const TOGETHER: Duration = Duration::from_millis(4);
+
+/// Steps after which the preset `full` repeats itself: times are taken of multiples.
+const PERIOD: u64 = 10;
+
+/// What measuring costs a config.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProbeCosts {
+    /// The device.
+    pub device: String,
+    /// Seconds of a step that measures nothing.
+    pub step_seconds: f64,
+    /// Each probe in every step, in the order of [`PROBES`] without the first: what it adds to a step, over the step that
+    /// measures nothing. None where this run cannot have it.
+    pub probes: Vec<Option<f64>>,
+    /// The same for the presets `default` and `full`.
+    pub presets: [f64; 2],
+}
+
+/// Measures the costs. `progress` is told how many of how many comparisons are done.
+///
+/// # Errors
+/// If the config does not fit, or the device fails.
+pub fn costs(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<ProbeCosts> {
+    let total = PROBES.len() as u64 + 1;
+    let mut done = 0;
+    let mut next = || {
+        done += 1;
+        progress(done, total);
+    };
+    let off = with(config, &["probes.preset=off"])?;
+    let bare = with(config, &["probes.preset=default", "probes.units=0", "probes.noise=0"])?;
+    let (step_seconds, statistics) = compare(&off, &bare)?;
+    next();
+    let mut probes = vec![Some(statistics - 1.0)];
+    for probe in &PROBES[ProbeId::Units as usize..] {
+        let every = with(&bare, &[&format!("probes.{}=1", probe.name)])?;
+        let cost = if is_measured(&every, probe)? { Some(compare(&bare, &every)?.1 - 1.0) } else { None };
+        probes.push(cost.map(|cost| cost * statistics));
+        next();
+    }
+    let mut presets = [0.0; 2];
+    for (preset, name) in presets.iter_mut().zip(["default", "full"]) {
+        *preset = compare(&off, &with(config, &[&format!("probes.preset={name}")])?)?.1 - 1.0;
+        next();
+    }
+    Ok(ProbeCosts { device: trainer(config)?.executor().info().name.clone(), step_seconds, probes, presets })
+}
+
+/// The config with these settings, the cadences of all probes left to the preset where it is one of them.
+fn with(config: &Config, settings: &[&str]) -> Result<Config> {
+    let mut config = config.clone();
+    if settings[0].starts_with("probes.preset") {
+        let keys = PROBES[ProbeId::Units as usize..].iter();
+        config.set_all(keys.map(|probe| format!("probes.{}=preset", probe.name)))?;
+    }
+    config.set_all(settings.iter().map(|&setting| setting.to_owned()))?;
+    Ok(config)
+}
+
+fn trainer(config: &Config) -> Result<Trainer> {
+    let device = run::open_device(config)?;
+    let splits = run::load(config)?;
+    Trainer::new(config, Setup { splits, executor: device.executor, threads: device.threads, objective: None })
+}
+
+fn is_measured(config: &Config, probe: &Probe) -> Result<bool> {
+    let trainer = trainer(config)?;
+    Ok(trainer.schema(0).columns.iter().any(|column| {
+        crate::probe::find(&column.name).is_some_and(|at| crate::probe::QUANTITIES[at].probe == probe.id)
+    }))
+}
+
+/// Median seconds of a step the first way, and the ratio of the second's median to it.
+fn compare(first: &Config, second: &Config) -> Result<(f64, f64)> {
+    let mut trainers = [trainer(first)?, trainer(second)?];
+    let mut steps = PERIOD;
+    // As many steps as fill the time, once everything is warm.
+    while time(&mut trainers[0], steps)? < TOGETHER.as_secs_f64() && steps < 1 << 20 {
+        steps *= 2;
+    }
+    time(&mut trainers[1], steps)?;
+    let mut seconds = [Vec::new(), Vec::new()];
+    let start = Instant::now();
+    while start.elapsed() < EACH || seconds[0].len() < 5 {
+        for turn in 0..2 {
+            let which = (turn + seconds[0].len()) % 2;
+            let now = time(&mut trainers[which], steps)?;
+            seconds[which].push(now);
+        }
+    }
+    let [first, second] = seconds.map(|mut seconds| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2] / steps as f64
+    });
+    Ok((first, second / first))
+}
+
+/// Seconds for so many steps, submitted ahead and collected as a run does.
+fn time(trainer: &mut Trainer, steps: u64) -> Result<f64> {
+    trainer.within(|trainer| {
+        let start = Instant::now();
+        for _ in 0..steps {
+            while !trainer.has_room() {
+                trainer.collect(true)?;
+            }
+            trainer.submit()?;
+        }
+        while trainer.in_flight() > 0 {
+            trainer.collect(true)?;
+        }
+        Ok(start.elapsed().as_secs_f64())
+    })
+}
