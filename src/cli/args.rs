@@ -1,6 +1,8 @@
 //! What can be asked for on the command line.
 
-use super::help::{COMPARE, CONFIG, CORPUS, DEVICES, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN};
+use super::help::{
+    COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 

@@ -23,7 +23,7 @@ Examples:
 
 Each variant starts from the same weights and ends when one of the budgets is spent; by default that is the
 number of examples in the epochs of the config, or its train.max_steps if it has that.";
-const DIAGNOSE: &str = "\
+pub const DIAGNOSE: &str = "\
 Examples:
   steepest diagnose net.toml                        # exit code 3 if a fault is found, not for advice
   steepest diagnose net.toml --try                  # each remedy from the same seed, and all together
