@@ -91,12 +91,29 @@ fn text(when: &[Cadence], costs: Option<&ProbeCosts>, style: Style) -> String {
         let _ = writeln!(text, "{}: {}", heading(probe.name), probe.doc);
         for quantity in quantities(probe) {
             let _ = writeln!(text, "  {} ({}): {}", quantity.id, of(quantity.scope), quantity.formula);
-            let _ = writeln!(text, "      {}", style.paint(quantity.doc, Paint::Dim));
+            for line in wrapped(quantity.doc, 74) {
+                let _ = writeln!(text, "      {}", style.paint(&line, Paint::Dim));
+            }
         }
         text.push('\n');
     }
     text.push_str("When each is due: [probes] in a config, such as --set probes.preset=full,\n--set probes.histograms=50, --set 'probes.variance=[1, 100]', --set probes.units=0,\n--set probes.distance=geometric.\n");
     text
+}
+
+/// Lines of whole words, none longer than so many columns unless a word is.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// A time with its unit.
@@ -141,5 +158,25 @@ fn steps(cadence: &Cadence) -> String {
             steps => format!("at {} steps", steps.len()),
         },
         Cadence::Geometric => "at 1, 2, 4, 8, …".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_wrapped_between_words() {
+        assert_eq!(wrapped("a bb ccc dddd", 6), ["a bb", "ccc", "dddd"]);
+        assert_eq!(wrapped("ééé é longer", 5), ["ééé é", "longer"]);
+        assert!(wrapped("", 5).is_empty());
+    }
+
+    #[test]
+    fn costs_and_cadences_are_said_in_words() {
+        assert_eq!([0.0412, -0.001, 1.0].map(percent), ["+4.10 %", "−0.100 %", "+100 %"]);
+        assert_eq!([2.5e-7, 6.5e-6, 1.2e-3].map(seconds), ["250 ns", "6.50 µs", "1.20 ms"]);
+        assert_eq!(steps(&Cadence::At(vec![3])), "at step 3");
+        assert_eq!(steps(&Cadence::Every(10)), "every 10 steps");
     }
 }

@@ -17,7 +17,7 @@ const UNITS_PER_PART: usize = 256;
 /// Rows after which it is asked whether a unit is left that gave nothing yet.
 const ROWS_BETWEEN: usize = 8;
 
-/// For how many steps each unit has given nothing. Inputs: pre-activations z [n, …, units], ages [units] in place. Outputs:
+/// For how many steps each unit has given nothing. Inputs: pre-activations z [n, …, units], ages `[units]` in place. Outputs:
 /// ages, record [1, 8], overwritten.
 ///
 /// With the first micro-batch of a step, the record's field `ZEROS` becomes the number of units whose age has come to the

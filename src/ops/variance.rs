@@ -142,7 +142,7 @@ fn room() -> crate::graph::Scalar {
 }
 
 /// Records of ratios whose denominators are damped. Inputs: g, q [chunks·1024], lengths `[chunks]`, owners `[chunks]` (the tensor of
-/// each chunk), sizes [tensors] (its elements), rows [tensors, 8] (the folded records of [`VarianceStats`]); output [chunks, 8],
+/// each chunk), sizes `[tensors]` (its elements), rows [tensors, 8] (the folded records of [`VarianceStats`]); output [chunks, 8],
 /// overwritten: field `WEIGHT_SQUARES` is Σ g²/(v + ε), ε being a share of the tensor's mean v. Where v + ε is 0 or g is not finite nothing is added.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoppingStats {

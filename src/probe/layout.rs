@@ -62,7 +62,7 @@ pub enum Part {
     LastUpdate,
     /// How far each tensor is from where it began.
     Distance,
-    /// Histograms of the activations behind each layer: [`Layout::histogram`] reads them.
+    /// Histograms of the activations behind each layer.
     ActivationCounts,
     /// Histograms of the gradient of each layer.
     GradientCounts,

@@ -220,6 +220,35 @@ mod tests {
         assert!((scale / 500.0 - 1.0).abs() < 0.1, "{scale}: |G|² of single batches has a spread of 1.7");
     }
 
+    /// Σ‖uᵢ‖² and ‖ḡ‖² of a batch in 1000 dimensions with |G|² = 1 and S = 500, drawn as what they are made of: ḡ itself, with G along
+    /// the first axis, and the scatter around it, which is S/d times χ² of (B − 1)d degrees of freedom. Of 63,000 degrees that is
+    /// a normal number to far less than its spread.
+    fn sums(stream: &mut Stream, rows: f64) -> (f64, f64) {
+        const D: usize = 1000;
+        let (variance, degrees) = (500.0 / D as f64, (rows - 1.0) * D as f64);
+        let spread = (variance / rows).sqrt();
+        let mean: f64 = (0..D).map(|i| (f64::from(u8::from(i == 0)) + spread * normal(stream)).powi(2)).sum();
+        let scatter = variance * (degrees + (2.0 * degrees).sqrt() * normal(stream));
+        (scatter + rows * mean, mean)
+    }
+
+    #[test]
+    fn ten_thousand_batches_give_the_noise_scale_to_a_hundredth() {
+        let mut stream = Stream::new(11, StreamId::Data(0));
+        let (mut trace, mut signal, mut uncorrected) = (0.0, 0.0, 0.0);
+        for _ in 0..10_000 {
+            let (squares, mean) = sums(&mut stream, 64.0);
+            let noise = Noise::of_batch(squares, mean, 64.0, f64::INFINITY);
+            trace += noise.trace;
+            signal += noise.signal;
+            uncorrected += mean;
+        }
+        let scale = trace / signal;
+        assert!((scale / 500.0 - 1.0).abs() < 0.01, "{scale}");
+        // Without the correction it is the 57 that the literature warns of.
+        assert!((trace / uncorrected - 56.7).abs() < 1.0, "{}", trace / uncorrected);
+    }
+
     #[test]
     fn all_of_a_finite_population_has_no_noise_left() {
         // Two examples, u = 1 and u = 3: mean 2, sample variance 2.
