@@ -191,7 +191,6 @@ fn columns(layers: usize) -> (Schema, usize) {
     let layer = |i: usize| TappedLayer {
         name: i.to_string(),
         kind: "linear".into(),
-        activation_width: 1,
         dense: true,
         is_rectified: true,
         is_bounded: false,

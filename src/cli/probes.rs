@@ -78,7 +78,7 @@ fn text(when: &[Cadence], costs: Option<&ProbeCosts>, style: Style) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}\n{}", heading("probes"), overview(when, costs).render(style));
     if let Some(costs) = costs {
-        let [default, full] = costs.presets.map(percent);
+        let [default, full] = costs.presets.map(added);
         let step = seconds(costs.step_seconds);
         let _ = writeln!(
             text,
@@ -126,7 +126,8 @@ fn seconds(time: f64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
+/// What is added, with its sign.
+fn added(share: f64) -> String {
     format!("{}{} %", if share >= 0.0 { "+" } else { "−" }, significant((share * 1000.0).round().abs() / 10.0))
 }
 
@@ -138,7 +139,7 @@ fn overview(when: &[Cadence], costs: Option<&ProbeCosts>) -> Table {
     for (i, (probe, when)) in PROBES.iter().zip(when).enumerate() {
         let mut cells: Vec<Cell> =
             vec![probe.name.into(), steps(when).into(), preset(probe.usual).into(), preset(probe.full).into()];
-        cells.extend(costs.map(|_| cost(i, costs).map_or(Cell::from("–"), |cost| percent(cost).into())));
+        cells.extend(costs.map(|_| cost(i, costs).map_or(Cell::from("–"), |cost| added(cost).into())));
         table.row(cells);
     }
     table
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn costs_and_cadences_are_said_in_words() {
-        assert_eq!([0.0412, -0.001, 1.0].map(percent), ["+4.10 %", "−0.100 %", "+100 %"]);
+        assert_eq!([0.0412, -0.001, 1.0].map(added), ["+4.10 %", "−0.100 %", "+100 %"]);
         assert_eq!([2.5e-7, 6.5e-6, 1.2e-3].map(seconds), ["250 ns", "6.50 µs", "1.20 ms"]);
         assert_eq!(steps(&Cadence::At(vec![3])), "at step 3");
         assert_eq!(steps(&Cadence::Every(10)), "every 10 steps");

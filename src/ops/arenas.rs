@@ -3,7 +3,7 @@
 use super::expect_dtypes;
 use super::gpu::{self, Params};
 use super::record::{self, CHUNK, MAX, NON_FINITE, OfNorms, RECORD, SQUARES, scale_of};
-use super::stats::{CHUNKS_PER_PART, chunks_of};
+use super::stats::{CHUNKS_PER_PART, chunks_of, chunkwise};
 use crate::base::{DType, Error, Real, Result, Type, Wide, arch};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
@@ -60,21 +60,12 @@ impl DotStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (a, b) = (io.real(0), io.real(1));
         let (c, lengths) = if self.difference { (io.real(2), io.index(3)) } else { (&[][..], io.index(2)) };
-        chunkwise(io, |chunk, record| {
+        chunkwise(io, RECORD, |chunk, record| {
             let of = chunk * CHUNK..chunk * CHUNK + lengths[chunk] as usize;
             let c = if self.difference { Some(&c[of.clone()]) } else { None };
             arch().dispatch(Dot { a: &a[of.clone()], b: &b[of], c, record });
         });
     }
-}
-
-/// Calls `f` with each chunk and its record.
-fn chunkwise<R: Real>(io: &mut Io<'_, R>, f: impl Fn(usize, &mut [R]) + Sync) {
-    io.threads.chunks(io.outputs[0], CHUNKS_PER_PART * RECORD, |part, out| {
-        for (i, record) in out.chunks_exact_mut(RECORD).enumerate() {
-            f(part * CHUNKS_PER_PART + i, record);
-        }
-    });
 }
 
 struct Dot<'a, R> {
@@ -179,7 +170,7 @@ pub struct DistanceStats;
 impl DistanceStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (a, b, lengths) = (io.real(0), io.real(1), io.index(2));
-        chunkwise(io, |chunk, record| {
+        chunkwise(io, RECORD, |chunk, record| {
             let of = chunk * CHUNK..chunk * CHUNK + lengths[chunk] as usize;
             let mut difference = [R::ZERO; CHUNK];
             let difference = &mut difference[..of.len()];

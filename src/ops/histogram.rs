@@ -3,7 +3,7 @@
 use super::expect_dtypes;
 use super::gpu::Params;
 use super::record::CHUNK;
-use super::stats::{TapStats, chunks_of, rows_of_group};
+use super::stats::{TapStats, chunks_of, chunkwise, rows_of_group};
 use crate::base::{DType, Error, Real, Result, Shape, Type};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
@@ -72,12 +72,7 @@ pub struct ArenaHistogram;
 impl ArenaHistogram {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (a, lengths) = (io.real(0), io.index(1));
-        io.threads.chunks(io.outputs[0], 16 * BINS, |part, out| {
-            for (i, out) in out.chunks_exact_mut(BINS).enumerate() {
-                let chunk = 16 * part + i;
-                count(&a[chunk * CHUNK..][..lengths[chunk] as usize], out);
-            }
-        });
+        chunkwise(io, BINS, |chunk, out| count(&a[chunk * CHUNK..][..lengths[chunk] as usize], out));
     }
 }
 

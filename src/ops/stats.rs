@@ -246,25 +246,30 @@ impl ChunkStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (gradients, lengths) = (io.real(0), io.index(1));
         let clip = self.clip_value.map(R::of);
-        let each = CHUNKS_PER_PART * RECORD;
-        io.threads.chunks(io.outputs[0], each, |part, out| {
-            for (i, out) in out.chunks_mut(RECORD).enumerate() {
-                let chunk = part * CHUNKS_PER_PART + i;
-                let mut xs = &gradients[chunk * CHUNK..][..lengths[chunk] as usize];
-                let mut clipped = [R::ZERO; CHUNK];
-                if let Some(limit) = clip {
-                    clipped.iter_mut().zip(xs).for_each(|(c, &x)| *c = clamp(x, limit));
-                    xs = &clipped[..xs.len()];
-                }
-                out.fill(R::ZERO);
-                record::measured(OfGradients, xs, R::ONE, out);
+        chunkwise(io, RECORD, |chunk, out| {
+            let mut xs = &gradients[chunk * CHUNK..][..lengths[chunk] as usize];
+            let mut clipped = [R::ZERO; CHUNK];
+            if let Some(limit) = clip {
+                clipped.iter_mut().zip(xs).for_each(|(c, &x)| *c = clamp(x, limit));
+                xs = &clipped[..xs.len()];
             }
+            out.fill(R::ZERO);
+            record::measured(OfGradients, xs, R::ONE, out);
         });
     }
 }
 
 /// Chunks that one thread takes at a time.
 pub(crate) const CHUNKS_PER_PART: usize = 16;
+
+/// Calls `f` with the number of each chunk of an arena and its own `width` numbers of the first output.
+pub(crate) fn chunkwise<R: Real>(io: &mut Io<'_, R>, width: usize, f: impl Fn(usize, &mut [R]) + Sync) {
+    io.threads.chunks(io.outputs[0], CHUNKS_PER_PART * width, |part, out| {
+        for (i, own) in out.chunks_exact_mut(width).enumerate() {
+            f(part * CHUNKS_PER_PART + i, own);
+        }
+    });
+}
 
 /// x limited to ± `limit`; NaN stays NaN.
 #[inline(always)]

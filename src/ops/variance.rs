@@ -5,7 +5,7 @@
 
 use super::expect_dtypes;
 use super::record::{self, CHUNK, NON_FINITE, OfTaps, RECORD, STEP_SQUARES, WEIGHT_SQUARES, ZEROS};
-use super::stats::{CHUNKS_PER_PART, chunks_of};
+use super::stats::{chunks_of, chunkwise};
 use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch, vectorized};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
@@ -76,31 +76,28 @@ pub struct VarianceStats;
 impl VarianceStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let (g, q, lengths, batch) = (io.real(0), io.real(1), io.index(2), Batch::of(io));
-        io.threads.chunks(io.outputs[0], CHUNKS_PER_PART * RECORD, |part, out| {
-            for (i, record) in out.chunks_exact_mut(RECORD).enumerate() {
-                let chunk = part * CHUNKS_PER_PART + i;
-                let len = lengths[chunk] as usize;
-                let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
-                let [mut ratios, mut variances] = [[R::ZERO; CHUNK]; 2];
-                let (ratios, variances) = (&mut ratios[..len], &mut variances[..len]);
-                let without = vectorized(
-                    #[inline(always)]
-                    || {
-                        let mut without = 0;
-                        for (i, (ratio, v)) in ratios.iter_mut().zip(&mut *variances).enumerate() {
-                            *v = batch.variance(g[i], q[i], batch.room);
-                            let has = *v > R::ZERO;
-                            *ratio = if has { g[i] * g[i] / *v } else { R::ZERO };
-                            without += usize::from(!has);
-                        }
-                        without
-                    },
-                );
-                record.fill(R::ZERO);
-                record[WEIGHT_SQUARES] = total(ratios);
-                record[STEP_SQUARES] = total(variances);
-                record[ZEROS] = R::of(without as f64);
-            }
+        chunkwise(io, RECORD, |chunk, record| {
+            let len = lengths[chunk] as usize;
+            let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
+            let [mut ratios, mut variances] = [[R::ZERO; CHUNK]; 2];
+            let (ratios, variances) = (&mut ratios[..len], &mut variances[..len]);
+            let without = vectorized(
+                #[inline(always)]
+                || {
+                    let mut without = 0;
+                    for (i, (ratio, v)) in ratios.iter_mut().zip(&mut *variances).enumerate() {
+                        *v = batch.variance(g[i], q[i], batch.room);
+                        let has = *v > R::ZERO;
+                        *ratio = if has { g[i] * g[i] / *v } else { R::ZERO };
+                        without += usize::from(!has);
+                    }
+                    without
+                },
+            );
+            record.fill(R::ZERO);
+            record[WEIGHT_SQUARES] = total(ratios);
+            record[STEP_SQUARES] = total(variances);
+            record[ZEROS] = R::of(without as f64);
         });
     }
 }
@@ -155,27 +152,24 @@ impl StoppingStats {
         let (g, q, lengths, batch) = (io.real(0), io.real(1), io.index(2), Batch::of(io));
         let (owners, sizes, rows) = (io.index(3), io.real(4), io.real(5));
         let relative = R::of(self.relative);
-        io.threads.chunks(io.outputs[0], CHUNKS_PER_PART * RECORD, |part, out| {
-            for (i, record) in out.chunks_exact_mut(RECORD).enumerate() {
-                let chunk = part * CHUNKS_PER_PART + i;
-                let (len, owner) = (lengths[chunk] as usize, owners[chunk] as usize);
-                let epsilon = relative * rows[owner * RECORD + STEP_SQUARES] / sizes[owner];
-                let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
-                let mut ratios = [R::ZERO; CHUNK];
-                let ratios = &mut ratios[..len];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (i, ratio) in ratios.iter_mut().enumerate() {
-                            let v = batch.variance(g[i], q[i], R::ZERO) + epsilon;
-                            let square = g[i] * g[i];
-                            *ratio = if v > R::ZERO && square <= R::MAX { square / v } else { R::ZERO };
-                        }
-                    },
-                );
-                record.fill(R::ZERO);
-                record[WEIGHT_SQUARES] = total(ratios);
-            }
+        chunkwise(io, RECORD, |chunk, record| {
+            let (len, owner) = (lengths[chunk] as usize, owners[chunk] as usize);
+            let epsilon = relative * rows[owner * RECORD + STEP_SQUARES] / sizes[owner];
+            let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
+            let mut ratios = [R::ZERO; CHUNK];
+            let ratios = &mut ratios[..len];
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, ratio) in ratios.iter_mut().enumerate() {
+                        let v = batch.variance(g[i], q[i], R::ZERO) + epsilon;
+                        let square = g[i] * g[i];
+                        *ratio = if v > R::ZERO && square <= R::MAX { square / v } else { R::ZERO };
+                    }
+                },
+            );
+            record.fill(R::ZERO);
+            record[WEIGHT_SQUARES] = total(ratios);
         });
     }
 }

@@ -163,7 +163,7 @@ impl Reader {
             outputs: tapped.outputs.iter().map(|shape| Count::of(shape.example_len())).collect(),
             // Without statistics the table has no row for them.
             tensors: of.tensor_lens.iter().take(measured).map(|&len| Count::of(len)).collect(),
-            units: UnitsReader::new(sizes.rectified, sizes.bounded),
+            units: UnitsReader::new(of.window, sizes.rectified, sizes.bounded),
             noise: NoiseReader::new(if noisy { sizes.dense } else { 0 }, of.population),
             direction: Direction::new(if has(ProbeId::Direction) { sizes.tensors } else { 0 }),
             layout,
@@ -375,6 +375,7 @@ mod tests {
             tensor_lens: vec![6, 2],
             tensor_layers: vec![0, 1],
             population: f64::INFINITY,
+            window: 1,
         };
         Reader::new(Layout::new(tapped, &agenda), &agenda, &of)
     }

@@ -7,6 +7,8 @@ const WINDOW: f64 = 50.0;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnitsReader {
     steps: u64,
+    /// Steps before which no unit can have come to the age of the dead.
+    window: u64,
     /// Of each layer whose activation can leave units dead, as the last step says; it looks at a window of steps already.
     dead: Vec<f64>,
     /// Of each layer whose activation saturates, smoothed.
@@ -15,8 +17,8 @@ pub struct UnitsReader {
 
 impl UnitsReader {
     /// For so many layers of each sort.
-    pub(super) fn new(rectified: usize, bounded: usize) -> Self {
-        Self { steps: 0, dead: vec![0.0; rectified], saturated: vec![0.0; bounded] }
+    pub(super) fn new(window: u32, rectified: usize, bounded: usize) -> Self {
+        Self { steps: 0, window: u64::from(window), dead: vec![0.0; rectified], saturated: vec![0.0; bounded] }
     }
 
     /// Takes in a step: shares of dead units, then of saturated activations. No allocation.
@@ -31,9 +33,10 @@ impl UnitsReader {
         }
     }
 
-    /// The share of dead units of each layer whose activation can leave units dead; none before the first reading.
+    /// The share of dead units of each layer whose activation can leave units dead; none before a window of
+    /// steps is over.
     pub fn dead(&self) -> Option<&[f64]> {
-        (self.steps > 0).then_some(&self.dead)
+        (self.steps > self.window).then_some(&self.dead)
     }
 
     /// The share of saturated activations of each layer whose activation saturates, averaged over 50 steps.
@@ -66,14 +69,15 @@ mod tests {
 
     #[test]
     fn saturation_is_averaged_and_death_is_not() {
-        let mut units = UnitsReader::new(1, 1);
+        let mut units = UnitsReader::new(1, 1, 1);
         assert_eq!((units.dead(), units.saturated()), (None, None));
         units.push(&[0.25, 1.0]);
+        assert_eq!(units.dead(), None, "the window is not over");
         units.push(&[0.5, 0.0]);
         assert_eq!((units.dead(), units.saturated()), (Some(&[0.5][..]), Some(&[0.5][..])));
         (0..500).for_each(|_| units.push(&[0.5, 0.125]));
         assert!((units.saturated().unwrap()[0] - 0.125).abs() < 1e-4);
-        let mut again = UnitsReader::new(1, 1);
+        let mut again = UnitsReader::new(1, 1, 1);
         assert!(again.restore(&units.to_numbers()) && again == units && !again.restore(&[1.0]) && !again.restore(&[]));
     }
 }

@@ -171,6 +171,8 @@ pub struct Measured {
     pub tensor_layers: Vec<usize>,
     /// How many examples batches are drawn from; infinite where no two draws of one are alike.
     pub population: f64,
+    /// Steps in which a unit gives nothing before it counts as dead.
+    pub window: u32,
 }
 
 /// What the host knows of a step.

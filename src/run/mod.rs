@@ -80,7 +80,7 @@ mod trainer;
 pub mod weights;
 pub mod writer;
 
-pub use blueprint::{Blueprint, Request, TappedLayer, names};
+pub use blueprint::{Blueprint, Request, SLOPE_MIN, TappedLayer, names};
 pub use check::{BOUND, Check, Checked, check};
 pub use device::{Device, open_device};
 pub use engine::{Batch, Engine};

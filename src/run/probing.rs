@@ -4,8 +4,10 @@ use crate::base::{Cadence, Result};
 use crate::config::{Preset, Probes, Timing};
 use crate::probe::{Agenda, PROBES, Probe, ProbeId};
 
-/// The most steps in which a unit gives nothing before it counts as dead: an epoch, but not a long one.
-pub(super) const WINDOW_MAX: u64 = 1000;
+/// Steps in which a unit gives nothing before it counts as dead: an epoch, but not more than a thousand.
+pub(super) fn window(steps_per_epoch: usize) -> u32 {
+    steps_per_epoch.min(1000) as u32
+}
 
 /// What is measured at which steps of a run with batches of so many rows. One example says nothing of noise.
 ///

@@ -13,7 +13,7 @@ use super::evidence::{Places, facts, origin, verdict_ids};
 use super::feed::{Feed, batching, class_weights, rate_schedule, resident, total_steps};
 use super::names::INITIAL_PARAMS;
 use super::objective::Objective;
-use super::probing::{WINDOW_MAX, agenda};
+use super::probing::{agenda, window};
 use super::schema::Schema;
 use super::tensors::HostTensor;
 use crate::base::{Error, Result, Threads};
@@ -127,6 +127,7 @@ impl Trainer {
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
         let (rows, optimizer) = (evaluation_rows(train.len()), &config.train.optimizer);
+        let window = window(batching.batches_per_epoch());
         let blueprint = Blueprint::new(&Request {
             model: &model,
             objective: &objective,
@@ -141,7 +142,7 @@ impl Trainer {
             clip_norm: config.train.clip_norm,
             clip_value: config.train.clip_value,
             agenda: &agenda,
-            window: (batching.batches_per_epoch() as u64).min(WINDOW_MAX) as u32,
+            window,
             seed: config.train.seed,
             part_len_max: info.binding_len_max,
         })?;
@@ -152,7 +153,7 @@ impl Trainer {
         engine.set_arena_values(INITIAL_PARAMS, &params)?;
         let [silenced, _] = verdict_ids(&config.verdicts)?;
         let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
-        let reader = reader(&blueprint, info.precision == "f32", population);
+        let reader = reader(&blueprint, info.precision == "f32", population, window);
         if adaptive.is_some() {
             Adaptive::check(&agenda, reader.noise())?;
         }
@@ -401,12 +402,13 @@ impl Trainer {
 }
 
 /// What reads the tables of these plans.
-fn reader(blueprint: &Blueprint, single_precision: bool, population: f64) -> Reader {
+fn reader(blueprint: &Blueprint, single_precision: bool, population: f64, window: u32) -> Reader {
     let of = Measured {
         single_precision,
         tensor_lens: blueprint.arena.tensors.iter().map(|tensor| tensor.shape.len()).collect(),
         tensor_layers: blueprint.tensor_layers.clone(),
         population,
+        window,
     };
     Reader::new(blueprint.layout.clone(), &blueprint.agenda, &of)
 }

@@ -2,7 +2,8 @@
 
 use crate::base::Result;
 use crate::config::Config;
-use crate::probe::{PROBES, Probe, ProbeId};
+use crate::probe::{PROBES, Probe, ProbeId, QUANTITIES, find};
+use crate::run::schema::Column;
 use crate::run::{self, Setup, Trainer};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -43,21 +44,24 @@ pub fn costs(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Prob
     };
     let off = with(config, &["probes.preset=off"])?;
     let bare = with(config, &["probes.preset=default", "probes.units=0", "probes.noise=0"])?;
-    let (step_seconds, statistics) = compare(&off, &bare)?;
+    let [off_trainer, bare_trainer] = [trainer(&off)?, trainer(&bare)?];
+    let device = off_trainer.executor().info().name.clone();
+    let (step_seconds, statistics) = compare(off_trainer, bare_trainer)?;
     next();
     let mut probes = vec![Some(statistics - 1.0)];
     for probe in &PROBES[ProbeId::Units as usize..] {
-        let every = with(&bare, &[&format!("probes.{}=1", probe.name)])?;
-        let cost = if is_measured(&every, probe)? { Some(compare(&bare, &every)?.1 - 1.0) } else { None };
+        let every = trainer(&with(&bare, &[&format!("probes.{}=1", probe.name)])?)?;
+        let cost = if is_measured(&every, probe) { Some(compare(trainer(&bare)?, every)?.1 - 1.0) } else { None };
         probes.push(cost.map(|cost| cost * statistics));
         next();
     }
     let mut presets = [0.0; 2];
     for (preset, name) in presets.iter_mut().zip(["default", "full"]) {
-        *preset = compare(&off, &with(config, &[&format!("probes.preset={name}")])?)?.1 - 1.0;
+        let measured = trainer(&with(config, &[&format!("probes.preset={name}")])?)?;
+        *preset = compare(trainer(&off)?, measured)?.1 - 1.0;
         next();
     }
-    Ok(ProbeCosts { device: trainer(config)?.executor().info().name.clone(), step_seconds, probes, presets })
+    Ok(ProbeCosts { device, step_seconds, probes, presets })
 }
 
 /// The config with these settings, the cadences of all probes left to the preset where it is one of them.
@@ -77,16 +81,15 @@ fn trainer(config: &Config) -> Result<Trainer> {
     Trainer::new(config, Setup { splits, executor: device.executor, threads: device.threads, objective: None })
 }
 
-fn is_measured(config: &Config, probe: &Probe) -> Result<bool> {
-    let trainer = trainer(config)?;
-    Ok(trainer.schema(0).columns.iter().any(|column| {
-        crate::probe::find(&column.name).is_some_and(|at| crate::probe::QUANTITIES[at].probe == probe.id)
-    }))
+/// Whether this run can have a probe that every step asks for.
+fn is_measured(trainer: &Trainer, probe: &Probe) -> bool {
+    let of = |column: &Column| find(&column.name).is_some_and(|at| QUANTITIES[at].probe == probe.id);
+    trainer.schema(0).columns.iter().any(of)
 }
 
 /// Median seconds of a step the first way, and the ratio of the second's median to it.
-fn compare(first: &Config, second: &Config) -> Result<(f64, f64)> {
-    let mut trainers = [trainer(first)?, trainer(second)?];
+fn compare(first: Trainer, second: Trainer) -> Result<(f64, f64)> {
+    let mut trainers = [first, second];
     let mut steps = PERIOD;
     // As many steps as fill the time, once everything is warm.
     while time(&mut trainers[0], steps)? < TOGETHER.as_secs_f64() && steps < 1 << 20 {

@@ -94,7 +94,8 @@ pub(super) fn watched(config: &Config, steps: u64, watch: Option<&mut Watch<'_>>
     })
 }
 
-/// What units do becomes evidence where training has not measured it.
+/// What units do becomes evidence where training has not measured it: dead units before a window of steps is over, and
+/// whatever the probes leave out.
 fn put_units(evidence: &mut Evidence, units: &[UnitShares]) {
     for (layer, units) in evidence.readings.layers.iter_mut().zip(units) {
         layer.dead_share = layer.dead_share.or(units.dead);

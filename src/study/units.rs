@@ -2,15 +2,11 @@
 
 use crate::config::Layer;
 use crate::data::Dataset;
-use crate::run::{HostTensor, activation};
+use crate::run::{HostTensor, SLOPE_MIN, activation};
 use crate::verdict::Activation;
 
 /// Examples that are looked at, evenly spaced over the training part.
 pub(super) const ROWS: usize = 256;
-
-/// An activation is flat where its slope is less than this part of its largest one: beyond |z| = 2.2 for tanh, 4.4 for a
-/// sigmoid.
-const FLAT: f64 = 0.05;
 
 /// A unit is quiet if fewer examples than this share move it off 0: what SageMaker Debugger calls inactive.
 const QUIET: f64 = 0.01;
@@ -114,7 +110,7 @@ fn shares_of(activation: Activation, rows: &[Vec<f64>]) -> UnitShares {
     UnitShares {
         dead: is_relu.then(|| units_with(&|moved| moved == 0.0)),
         quiet: is_relu.then(|| units_with(&|moved| moved < QUIET)),
-        saturated: steepest.map(|top| share(&|z| activation.slope(z).abs() < FLAT * top)),
+        saturated: steepest.map(|top| share(&|z| activation.slope(z).abs() < SLOPE_MIN * top)),
         zeros: share(&|z| activation.value(z) == 0.0),
     }
 }

@@ -8,6 +8,7 @@ mod arenas;
 mod taps;
 
 pub use arenas::ArenaPlans;
+pub use taps::SLOPE_MIN;
 pub(super) use taps::segments_name;
 
 use super::evaluator::{EvaluationRequest, evaluation_plan};
@@ -67,8 +68,6 @@ pub struct TappedLayer {
     pub name: String,
     /// Its kind: `linear`.
     pub kind: String,
-    /// Elements of a row behind its activation.
-    pub activation_width: usize,
     /// Whether it is a dense layer.
     pub dense: bool,
     /// Whether its activation can leave units dead.
@@ -359,7 +358,6 @@ fn tapped_layers(training: &Training) -> Vec<TappedLayer> {
     let layer = |tap: &crate::nn::Tap| TappedLayer {
         name: tap.name.clone(),
         kind: tap.kind.to_string(),
-        activation_width: training.graph.shape(tap.activation).example_len(),
         dense: tap.input.is_some(),
         is_rectified: taps::is_rectified(tap),
         is_bounded: taps::saturation(tap).is_some(),

@@ -19,8 +19,9 @@ use crate::run::tensors::arena_place;
 pub(super) const NEEDS: [Need; 7] =
     [Need::Records, Need::Units, Need::Examples, Need::Squares, Need::Projections, Need::Slopes, Need::Counts];
 
-/// An activation is saturated where its slope is below this share of its largest.
-const SLOPE_MIN: f64 = 0.05;
+/// An activation is saturated where its slope is below this share of its largest: beyond |z| = 2.2 for tanh, 4.4 for a
+/// sigmoid.
+pub const SLOPE_MIN: f64 = 0.05;
 
 /// Whether units behind this tap can be dead: where z ≤ 0 on every example, they give nothing or next to nothing, and learn
 /// nothing or next to nothing.
