@@ -3,14 +3,16 @@
 mod place;
 
 use place::{Place, text};
+use serde_json::Value;
 use std::fs;
+use steepest::probe::{PROBES, ProbeId};
 
 #[test]
 fn help_is_there_for_every_command_and_usage_errors_are_2() {
     let place = Place::new();
     for command in [
         "", "train", "noise", "range", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices",
-        "config", "keys",
+        "config", "keys", "probes", "corpus",
     ] {
         let help = place.succeeds(&format!("{command} --help"));
         assert!(
@@ -131,4 +133,27 @@ fn noise_is_held_against_a_whole_batch() {
         let word = steepest::probe::Against::of(40.0, scale, scale).word();
         assert!(rest.starts_with(word), "{line}: {word}");
     }
+}
+
+/// What it costs is measured on the spot, so that only the shape of the answer is known: every probe of the table, a cost for
+/// each that this run can have, and none for the loss.
+#[test]
+fn probes_are_listed_with_what_they_cost() {
+    let place = Place::new();
+    let list = place.succeeds("probes --device cpu --json --set train.batch=8 --set train.lr=0.01");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let probes = list["probes"].as_array().unwrap();
+    assert_eq!(probes.len(), PROBES.len());
+    assert!(list["step_seconds"].as_f64().unwrap() > 0.0);
+    for (probe, known) in probes.iter().zip(&PROBES) {
+        assert_eq!(probe["name"], known.name);
+        assert!(!probe["quantities"].as_array().unwrap().is_empty(), "{}", known.name);
+        assert_eq!(probe["cost"].as_f64().is_some_and(|cost| cost > -1.0), known.id != ProbeId::Loss, "{probe}");
+    }
+    assert!(["default", "full"].iter().all(|preset| list["presets"][preset].is_f64()));
+    let text = place.succeeds("probes --device cpu --no-cost --set probes.preset=full --set probes.units=0");
+    assert!(
+        text.contains("units       never") && text.contains("every 10 steps") && text.contains("layer_snr"),
+        "{text}"
+    );
 }

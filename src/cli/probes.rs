@@ -83,7 +83,7 @@ fn text(when: &[Cadence], costs: Option<&ProbeCosts>, style: Style) -> String {
         let _ = writeln!(
             text,
             "  A step that measures nothing takes {step} on {}; the costs are those of each\n  probe in every step, \
-             beside it. The preset default adds {default}, full {full}.\n",
+             beside it. The preset default adds {default}, full {full}.\n  Of small networks these move by a tenth of a step and more from call to call.\n",
             costs.device
         );
     }

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::evaluator::{Outputs, evaluation_rows};
 use super::evidence::{Places, facts, origin, verdict_ids};
 use super::feed::{Feed, batching, class_weights, rate_schedule, resident, total_steps};
-use super::names::INITIAL_PARAMS;
+use super::names::{INITIAL_PARAMS, PARAMS};
 use super::objective::Objective;
 use super::probing::{agenda, window};
 use super::schema::Schema;
@@ -126,8 +126,8 @@ impl Trainer {
         let agenda = agenda(&config.probes, batching.batch_rows())?;
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
-        let (rows, optimizer) = (evaluation_rows(train.len()), &config.train.optimizer);
-        let window = window(batching.batches_per_epoch());
+        let (rows, window) = (evaluation_rows(train.len()), window(batching.batches_per_epoch()));
+        let optimizer = &config.train.optimizer;
         let blueprint = Blueprint::new(&Request {
             model: &model,
             objective: &objective,
@@ -146,11 +146,10 @@ impl Trainer {
             seed: config.train.seed,
             part_len_max: info.binding_len_max,
         })?;
-        let data: Option<&dyn RowSource> = if resident { Some(train.as_ref()) } else { None };
+        let data = resident.then_some(train.as_ref() as &dyn RowSource);
         let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, optimizer)?;
         let params = initial(&model, config.train.seed);
-        engine.set_params(&params)?;
-        engine.set_arena_values(INITIAL_PARAMS, &params)?;
+        [PARAMS, INITIAL_PARAMS].iter().try_for_each(|arena| engine.set_arena_values(arena, &params))?;
         let [silenced, _] = verdict_ids(&config.verdicts)?;
         let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
         let reader = reader(&blueprint, info.precision == "f32", population, window);

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How long two ways are compared.
 const EACH: Duration = Duration::from_millis(600);
 
+/// How often they take turns at least.
+const ROUNDS_MIN: usize = 5;
+
 /// How long steps are timed together.
 const TOGETHER: Duration = Duration::from_millis(4);
 
@@ -87,7 +90,7 @@ fn is_measured(trainer: &Trainer, probe: &Probe) -> bool {
     trainer.schema(0).columns.iter().any(of)
 }
 
-/// Median seconds of a step the first way, and the ratio of the second's median to it.
+/// Median seconds of a step of the first, and the median of the second's ratio to it, round by round.
 fn compare(first: Trainer, second: Trainer) -> Result<(f64, f64)> {
     let mut trainers = [first, second];
     let mut steps = PERIOD;
@@ -97,19 +100,25 @@ fn compare(first: Trainer, second: Trainer) -> Result<(f64, f64)> {
     }
     time(&mut trainers[1], steps)?;
     let mut seconds = [Vec::new(), Vec::new()];
-    let start = Instant::now();
-    while start.elapsed() < EACH || seconds[0].len() < 5 {
+    let (start, mut round) = (Instant::now(), 0);
+    while start.elapsed() < EACH || round < ROUNDS_MIN {
+        round += 1;
         for turn in 0..2 {
-            let which = (turn + seconds[0].len()) % 2;
+            // Each is first as often as second.
+            let which = (turn + round) % 2;
             let now = time(&mut trainers[which], steps)?;
             seconds[which].push(now);
         }
     }
-    let [first, second] = seconds.map(|mut seconds| {
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2] / steps as f64
-    });
-    Ok((first, second / first))
+    // The two of a round meet the same load, which their ratio does not show.
+    let ratios = seconds[1].iter().zip(&seconds[0]).map(|(second, first)| second / first).collect();
+    let [first, _] = seconds;
+    Ok((median(first) / steps as f64, median(ratios)))
+}
+
+fn median(mut xs: Vec<f64>) -> f64 {
+    xs.sort_by(f64::total_cmp);
+    xs[xs.len() / 2]
 }
 
 /// Seconds for so many steps, submitted ahead and collected as a run does.
