@@ -20,24 +20,37 @@ struct Params {
 @group(0) @binding(2) var<storage, read> segments: array<u32>;
 @group(0) @binding(3) var<storage, read_write> table: array<f32>;
 
+{% set parts = THREADS // BINS %}
+// What each thread has counted.
+var<workgroup> counted: array<f32, {{ THREADS }}>;
+
 // Segments of histograms to the rows of the table, overwritten or, where it accumulates, added to from the second
-// micro-batch on: a workgroup to each row, a thread to each bin.
-@compute @workgroup_size({{ BINS }})
+// micro-batch on: a workgroup to each row, {{ parts }} threads to each bin.
+@compute @workgroup_size({{ THREADS }})
 fn fold_counts(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup_number(id);
     if (row >= params.groups) {
         return;
     }
-    var sum = 0.0;
+    let bin = thread % {{ BINS }}u;
+    var own = 0.0;
+    for (var i = segments[2u * row] + thread / {{ BINS }}u; i < segments[2u * row + 1u]; i += {{ parts }}u) {
+        own += counts[i * {{ BINS }}u + bin];
+    }
+    counted[thread] = own;
+    workgroupBarrier();
+    if (thread < {{ BINS }}u) {
+        var sum = 0.0;
 {% if accumulate %}
-    if (step.micro != 0u) {
-        sum = table[row * {{ BINS }}u + thread];
-    }
+        if (step.micro != 0u) {
+            sum = table[row * {{ BINS }}u + bin];
+        }
 {% endif %}
-    for (var i = segments[2u * row]; i < segments[2u * row + 1u]; i += 1u) {
-        sum += counts[i * {{ BINS }}u + thread];
+        for (var part = 0u; part < {{ parts }}u; part += 1u) {
+            sum += counted[part * {{ BINS }}u + bin];
+        }
+        table[row * {{ BINS }}u + bin] = sum;
     }
-    table[row * {{ BINS }}u + thread] = sum;
 }
 {% else %}
 @group(0) @binding(1) var<storage, read> x: array<f32>;

@@ -44,28 +44,41 @@ fn count_dead(@builtin(local_invocation_index) thread: u32) {
 @group(0) @binding(1) var<storage, read> z: array<f32>;
 @group(0) @binding(2) var<storage, read_write> ages: array<f32>;
 
-// Ages grow with the first micro-batch of a step, and end where a unit gives something: a thread for each unit.
+{% set parts = THREADS // UNITS_EACH %}
+// Whether a thread has found that its unit gives something.
+var<workgroup> gives: array<u32, {{ THREADS }}>;
+
+// Ages grow with the first micro-batch of a step, and end where a unit gives something: a workgroup to {{ UNITS_EACH }}
+// units, {{ parts }} threads to each, which take its rows by turns.
 @compute @workgroup_size({{ THREADS }})
 fn grow_ages(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let unit = workgroup_number(group) * {{ THREADS }}u + thread;
-    if (unit >= params.units) {
-        return;
-    }
-    var age = ages[unit];
-    if (step.micro == 0u) {
-        age = min(age + 1.0, params.most);
-    }
-    let rows = params.rows * min(step.rows, params.examples);
-    for (var row = 0u; row < rows; row += 1u) {
-        let x = z[row * params.units + unit];
-        // The sign and exponent decide, since NaN need not exist: above 0 and no NaN.
-        let bits = bitcast<u32>(x);
-        if (bits != 0u && bits <= 0x7f800000u) {
-            age = 0.0;
-            break;
+    let unit = workgroup_number(group) * {{ UNITS_EACH }}u + thread % {{ UNITS_EACH }}u;
+    var own = 0u;
+    if (unit < params.units) {
+        let rows = params.rows * min(step.rows, params.examples);
+        for (var row = thread / {{ UNITS_EACH }}u; row < rows; row += {{ parts }}u) {
+            let x = z[row * params.units + unit];
+            // The sign and exponent decide, since NaN need not exist: above 0 and no NaN.
+            let bits = bitcast<u32>(x);
+            if (bits != 0u && bits <= 0x7f800000u) {
+                own = 1u;
+                break;
+            }
         }
     }
-    ages[unit] = age;
+    gives[thread] = own;
+    workgroupBarrier();
+    if (thread < {{ UNITS_EACH }}u && unit < params.units) {
+        var found = 0u;
+        for (var part = 0u; part < {{ parts }}u; part += 1u) {
+            found |= gives[part * {{ UNITS_EACH }}u + thread];
+        }
+        var age = ages[unit];
+        if (step.micro == 0u) {
+            age = min(age + 1.0, params.most);
+        }
+        ages[unit] = select(age, 0.0, found != 0u);
+    }
 }
 {% else %}
 @group(0) @binding(1) var<storage, read> z: array<f32>;

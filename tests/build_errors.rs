@@ -2,7 +2,7 @@
 
 use steepest::base::{ErrorKind, Result, Type};
 use steepest::graph::{Graph, ValueId};
-use steepest::ops::arenas::{Copy, DistanceStats, DotStats};
+use steepest::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use steepest::ops::examples::ExampleStats;
 use steepest::ops::gather::ScatterAddRows;
 use steepest::ops::histogram::{ArenaHistogram, FoldCounts, RowHistogram};
@@ -111,9 +111,10 @@ const BAD: &[Bad] = &[
         let lengths = index(g, 1);
         g.apply(ArenaHistogram, &[a, lengths])
     }),
-    bad!("dot_stats", ["[1024]", "[2048]"], |g, a = [1024], b = [2048]| {
+    bad!("moved", ["[5]", "[6]"], |g, kept = [5], now = [6]| g.apply(Moved, &[kept, now])),
+    bad!("direction_stats", ["[1024]", "[2048]"], |g, a = [1024], b = [2048]| {
         let lengths = index(g, 1);
-        g.apply(DotStats { difference: false }, &[a, b, lengths])
+        g.apply_all(DirectionStats, &[a, b, a, lengths]).map(|all| all[0])
     }),
     bad!("distance_stats", ["[1024]", "[2048]"], |g, a = [1024], b = [2048]| {
         let lengths = index(g, 1);

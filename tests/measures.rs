@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use steepest::base::{Real, Shape, Threads, Type};
 use steepest::graph::{Data, Io, Op, Precision, StepScalars};
-use steepest::ops::arenas::{Copy, DistanceStats, DotStats};
+use steepest::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use steepest::ops::histogram::{ArenaHistogram, FoldCounts, RowHistogram};
 use steepest::ops::record::{self, MAX, RECORD, SQUARES, scale_of};
 use steepest::ops::units::{Saturated, UnitAges};
@@ -21,10 +21,9 @@ fn cases() -> Vec<(&'static str, Box<dyn Op>, u32, u32)> {
         ("unit_ages_none", Box::new(UnitAges { window }), 0, 0),
         ("saturated", Box::new(Saturated { limit: 0.75 }), 4, 0),
         ("copy", Box::new(Copy), 4, 0),
-        ("dot", Box::new(DotStats { difference: false }), 4, 0),
-        ("dot_odd", Box::new(DotStats { difference: false }), 4, 0),
-        ("dot_difference", Box::new(DotStats { difference: true }), 4, 0),
-        ("dot_difference_odd", Box::new(DotStats { difference: true }), 4, 0),
+        ("moved", Box::new(Moved), 4, 0),
+        ("direction", Box::new(DirectionStats), 4, 0),
+        ("direction_odd", Box::new(DirectionStats), 4, 0),
         ("distance", Box::new(DistanceStats), 4, 0),
         ("distance_odd", Box::new(DistanceStats), 4, 0),
         ("arena_histogram", Box::new(ArenaHistogram), 4, 0),
@@ -142,7 +141,7 @@ fn wrong<R: Precision>(goldens: &Goldens, room: f64) -> Vec<String> {
         let found = run::<R>(op.as_ref(), &inputs, &step, 1);
         assert_eq!(found, run::<R>(op.as_ref(), &inputs, &step, 3), "{case}: threads");
         // Sums whose terms have both signs.
-        let cancels = case.starts_with("dot") || case.starts_with("vector");
+        let cancels = case.starts_with("direction") || case.starts_with("vector");
         for (i, found) in found.iter().enumerate() {
             let own = goldens.get(&format!("{case}/out{i}_{}", R::NAME));
             let golden = own.unwrap_or_else(|| &goldens[&format!("{case}/out{i}")]).1.real();
@@ -184,8 +183,8 @@ fn every_golden_has_its_case() {
 #[test]
 fn products_of_parts_combine_to_the_whole() {
     let goldens = goldens();
-    for case in ["dot", "dot_difference"] {
-        let golden = goldens[&format!("{case}/out0")].1.real();
+    for product in 0..3 {
+        let golden = goldens[&format!("direction/out{product}")].1.real();
         let records: Vec<&[f64]> = golden.chunks(RECORD).collect();
         let value = |record: &[f64]| record[SQUARES] / scale_of(record[MAX]).powi(2);
         assert!(records.iter().any(|record| record[SQUARES] < 0.0));
@@ -193,7 +192,7 @@ fn products_of_parts_combine_to_the_whole() {
             let mut whole = [0.0; RECORD];
             parts.iter().for_each(|part| record::combine(&mut whole, part));
             let expected: f64 = parts.iter().map(|part| value(part)).sum();
-            assert!((value(&whole) - expected).abs() <= 1e-12 * expected.abs(), "{case}: {whole:?}, {expected}");
+            assert!((value(&whole) - expected).abs() <= 1e-12 * expected.abs(), "{product}: {whole:?}, {expected}");
         }
     }
 }

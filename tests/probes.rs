@@ -7,7 +7,9 @@ use std::path::Path;
 use steepest::base::Cadence;
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets, digits};
-use steepest::probe::{Need, ProbeId, QUANTITIES};
+use steepest::probe::{Need, ProbeId, QUANTITIES, is_absent};
+use steepest::run::record::{Record, RecordSettings};
+use steepest::run::thinning::Every;
 use steepest::run::weights::{NamedTensor, read_tensors};
 use steepest::run::{HostTensor, Step, Trainer};
 use training::{config, on_cpu, on_gpu, only};
@@ -88,8 +90,13 @@ fn data() -> Splits {
 }
 
 fn settings(activation: &str, more: &str) -> Config {
+    of_widths([6, 5], activation, more)
+}
+
+fn of_widths(hidden: [usize; 2], activation: &str, more: &str) -> Config {
     let linear = |out: usize| format!("{{ kind = 'linear', out = {out} }}");
-    let layers = [linear(6), activation.into(), linear(5), activation.into(), linear(10)].join(", ");
+    let [first, second] = hidden.map(linear);
+    let layers = [first, activation.into(), second, activation.into(), linear(10)].join(", ");
     let mut config = config(&format!(
         "[data]\nsource = 'digits'\n[model]\nlayers = [{layers}]\n[train]\nbatch = 8\noptimizer = 'sgd'\nlr = 0.4\n\
          shuffle = false\n[probes]\npreset = 'full'\n"
@@ -144,6 +151,41 @@ fn probes_measure_what_numpy_finds() {
         let count = compare(&goldens, case, &mut on_cpu::<f64>(&config, data(), 2), 1e-9, &[]);
         assert!(count > STEPS * 9 * 32, "{case}: {count}");
     }
+}
+
+/// Where layers have more weights than a batch has products of examples with each other, these serve.
+#[test]
+fn wide_layers_measure_what_numpy_finds() {
+    let goldens = Goldens::read();
+    let config = of_widths([24, 40], "'relu'", "");
+    compare(&goldens, "wide", &mut on_cpu::<f64>(&config, data(), 2), 1e-9, &[]);
+    let histograms = ["gradient_histogram", "weight_histogram", "activation_histogram"];
+    compare(&goldens, "wide", &mut on_cpu::<f32>(&config, data(), 1), 2e-3, &histograms);
+    if let Some(mut gpu) = on_gpu(&config, data()) {
+        compare(&goldens, "wide", &mut gpu, 2e-3, &histograms);
+    }
+}
+
+/// The first step has none before it: that is no failure, and is not taken for one.
+#[test]
+fn the_first_direction_is_absent() {
+    let mut trainer = on_cpu::<f32>(&settings("'relu'", ""), data(), 1);
+    let group = trainer.agenda().group(ProbeId::Direction).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let record = RecordSettings { every: Every::Steps(1), ..RecordSettings::default() };
+    let mut record = Record::create(folder.path(), &trainer.schema(group), &record).unwrap();
+    for number in 1..=2 {
+        let step = trainer.step().unwrap();
+        let of = ["gradient_cosine", "update_cosine", "alpha", "layer_gradient_cosine", "layer_update_cosine"];
+        let absent = |id: &str| step.values.get(id).iter().all(|&x| is_absent(x));
+        assert_eq!(of.map(absent), [number == 1; 5], "step {number}");
+        record.push(number, 0.0, 8, step.values.group(group)).unwrap();
+    }
+    record.finish("done").unwrap();
+    let text = std::fs::read_to_string(folder.path().join("steps.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen = |row: &serde_json::Value| (row["non_finite_steps"].clone(), row["gradient_cosine"].is_null());
+    assert_eq!(rows.iter().map(seen).collect::<Vec<_>>(), [(0.into(), true), (0.into(), false)]);
 }
 
 /// Micro-batches of 3: 3 + 3 + 2 rows, and 3 + 3.
@@ -252,25 +294,25 @@ fn nothing_is_computed_that_nobody_asked_for() {
         ("example_stats", "noise"),
         ("variance_stats", "variance"),
         ("stopping_stats", "variance"),
-        ("dot_stats", "direction"),
+        ("direction_stats", "direction"),
         ("copy", "direction"),
+        ("moved", "direction"),
         ("row_histogram", "histograms"),
         ("arena_histogram", "histograms"),
         ("distance_stats", "distance"),
     ];
     for (op, probe) in measuring {
         for other in ["units", "noise", "variance", "direction", "histograms", "distance"] {
-            // Variance needs the examples' norms too, and direction the length of the last update.
-            let needed = other == probe
-                || (op, other) == ("example_stats", "variance")
-                || (op, other) == ("distance_stats", "direction");
+            // Variance needs the examples' norms too.
+            let needed = other == probe || (op, other) == ("example_stats", "variance");
             assert_eq!(only(other).iter().any(|it| it == op), needed, "{op} with {other} alone");
         }
     }
     let products = |ops: Vec<String>| ops.iter().filter(|op| *op == "matmul").count();
-    // Three layers: squares and projections for the variance, slopes for the direction, each a product a layer.
+    // Three layers: squares for the variance, a product a layer; projections for it and slopes for the direction, one for the
+    // weights and one for the biases each.
     let bare = products(only("units"));
-    assert_eq!([only("variance"), only("direction"), only("distance")].map(products), [bare + 6, bare + 3, bare]);
+    assert_eq!([only("variance"), only("direction"), only("distance")].map(products), [bare + 9, bare + 6, bare]);
     // Both together share nothing but what both need: the norms of examples are there once.
     let norms = |more: &str| ops(more).iter().filter(|op| *op == "example_stats").count();
     assert_eq!(norms("probes.noise=1 probes.variance=1"), 3);

@@ -4,7 +4,7 @@ use super::expect_dtypes;
 use super::gpu::Params;
 use super::record::CHUNK;
 use super::stats::{TapStats, chunks_of, chunkwise, rows_of_group};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
 
@@ -15,48 +15,51 @@ pub const BINS: usize = 32;
 /// Subtracted from the exponent of the low end of bin 1, which is −48, it gives 2.
 pub(crate) const BIN_OFFSET: i32 = 50;
 
-/// The bin of each exponent field of a double, 0 for that of zero.
-static BINS_OF: [u8; 2048] = {
-    let mut bins = [0; 2048];
-    let mut field = 1;
-    while field < 2048 {
-        let bin = (field as i32 - 1023 + BIN_OFFSET) >> 1;
-        let last = BINS as i32 - 2;
-        bins[field] = if field == 2047 {
-            BINS as u8 - 1
-        } else if bin < 1 {
-            1
-        } else if bin > last {
-            last as u8
-        } else {
-            bin as u8
-        };
-        field += 1;
-    }
-    bins
-};
-
-/// The bin of a number, without a branch: gradients that are 0 come in no order that could be foreseen.
+/// The bin of a number, without a branch.
 #[inline(always)]
-fn bin<R: Real>(x: R) -> usize {
-    let bits = x.f64().to_bits() << 1;
-    let field = (bits >> 53) as usize;
-    // Doubles below the normal numbers have the field of zero.
-    usize::from(BINS_OF[field]) | usize::from((field == 0) & (bits != 0))
+fn bin<R: Real>(x: R) -> u8 {
+    let within = ((x.exponent() + BIN_OFFSET) >> 1).clamp(1, BINS as i32 - 2);
+    let finite = if x == R::ZERO { 0 } else { within as u8 };
+    if x.is_finite() { finite } else { BINS as u8 - 1 }
 }
 
-/// Counts numbers. Neighbours are often of one bin: four tables in turn keep additions from waiting for each other.
+/// Numbers whose bins are told together, and bins that are compared together: what a vector of bytes holds at most.
+const BLOCK: usize = 1024;
+const BYTES: usize = 64;
+
+/// Counts numbers.
 fn count<R: Real>(xs: &[R], out: &mut [R]) {
-    let mut counts = [[0u32; BINS]; 4];
-    let whole = xs.chunks_exact(4);
-    let rest = whole.remainder();
-    for four in whole {
-        counts.iter_mut().zip(four).for_each(|(counts, &x)| counts[bin(x)] += 1);
+    let mut counts = [0u32; BINS];
+    for xs in xs.chunks(BLOCK) {
+        vectorized(
+            #[inline(always)]
+            || count_block(xs, &mut counts),
+        );
     }
-    rest.iter().for_each(|&x| counts[0][bin(x)] += 1);
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = R::of(counts.iter().map(|counts| f64::from(counts[i])).sum());
+    out.iter_mut().zip(counts).for_each(|(out, count)| *out = R::of(f64::from(count)));
+}
+
+/// The bins of at most [`BLOCK`] numbers as bytes; then, bin by bin between the least and the largest that there are, how many
+/// bytes are equal to it: counting one number after the other would take a step for each.
+#[inline(always)]
+fn count_block<R: Real>(xs: &[R], counts: &mut [u32; BINS]) {
+    let mut bins = [0u8; BLOCK];
+    bins.iter_mut().zip(xs).for_each(|(own, &x)| *own = bin(x));
+    let most = bins.iter().fold(0, |most, &own| most.max(own));
+    // Zeros are apart from the rest: the bin before 0 is the last of all.
+    let least = bins.iter().fold(u8::MAX, |least, &own| least.min(own.wrapping_sub(1)));
+    let mut zeros = BLOCK as u32;
+    for which in least.saturating_add(1)..=most {
+        let mut lanes = [0u8; BYTES];
+        for part in bins.as_chunks::<BYTES>().0 {
+            lanes.iter_mut().zip(part).for_each(|(lane, &own)| *lane += u8::from(own == which));
+        }
+        let count = lanes.iter().map(|&lane| u32::from(lane)).sum::<u32>();
+        counts[usize::from(which)] += count;
+        zeros -= count;
     }
+    // What is not there is a zero in `bins`.
+    counts[0] += zeros - (BLOCK - xs.len()) as u32;
 }
 
 /// A workgroup to each of `groups` histograms.
@@ -163,9 +166,11 @@ impl FoldCounts {
             if fresh {
                 row.fill(R::ZERO);
             }
-            for part in counts[segment[0] as usize * BINS..segment[1] as usize * BINS].chunks_exact(BINS) {
-                row.iter_mut().zip(part).for_each(|(sum, &count)| *sum += count);
-            }
+            let parts = counts[segment[0] as usize * BINS..segment[1] as usize * BINS].chunks_exact(BINS);
+            vectorized(
+                #[inline(always)]
+                || parts.for_each(|part| row.iter_mut().zip(part).for_each(|(sum, &count)| *sum += count)),
+            );
         }
     }
 }
@@ -216,14 +221,23 @@ mod tests {
     fn bins_are_pairs_of_exponents_with_open_ends() {
         for k in 1..=30 {
             let low = 2f32.powi(2 * k - 50);
-            assert_eq!((bin(low), bin(-low * 3.99)), (k as usize, k as usize));
+            assert_eq!((bin(low), bin(-low * 3.99)), (k as u8, k as u8));
         }
         assert_eq!([0.0, -0.0, 1e-45, 1e-30, f32::MAX].map(bin), [0, 0, 1, 1, 30]);
         assert_eq!([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(bin), [31, 31, 31]);
-        let xs: Vec<f64> = (0..103).map(|i| f64::from(i % 5)).collect();
-        let mut counts = [0.0; BINS];
-        count(&xs, &mut counts);
-        assert_eq!((counts[0], counts[25], counts[26]), (21.0, 62.0, 20.0));
-        assert_eq!(counts.iter().sum::<f64>(), 103.0);
+    }
+
+    #[test]
+    fn blocks_are_counted_whole_and_in_part() {
+        for len in [0, 1, 103, BLOCK, BLOCK + 1, 3 * BLOCK + 64] {
+            for start in [0, 1, 4] {
+                let sizes = [0.0, 1.0, 2.0, 3.0, 4.0, f64::INFINITY, 1e-20, 1e20];
+                let xs: Vec<f64> = (0..len).map(|i| sizes[i % (8 - start) + start]).collect();
+                let (mut counts, mut expected) = ([0.0; BINS], [0.0; BINS]);
+                count(&xs, &mut counts);
+                xs.iter().for_each(|&x| expected[usize::from(bin(x))] += 1.0);
+                assert_eq!(counts, expected, "{len} from {start}");
+            }
+        }
     }
 }

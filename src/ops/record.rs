@@ -3,7 +3,7 @@
 //! Sums of squares must survive vanishing: 20 sigmoid layers give gradients near 4e-20, whose squares are 0 in f32. So
 //! sums are taken over numbers scaled by the power of two 2⁻ᵉ, e the exponent of the record's largest magnitude.
 
-use crate::base::{Real, Wide, arch};
+use crate::base::{Real, Wide, arch, vectorized};
 use pulp::{Simd, WithSimd};
 
 /// Elements of an arena that share a record. 1024 scalars are a multiple of every adapter's storage-offset alignment (256
@@ -58,6 +58,48 @@ pub fn combine<R: Real>(whole: &mut [R], part: &[R]) {
     for field in [ZEROS, NON_FINITE, WEIGHT_SQUARES, STEP_SQUARES] {
         whole[field] += part[field];
     }
+}
+
+/// So many records are combined by their common scale: for fewer, finding it first costs more than it saves.
+const COMMON_FROM: usize = 16;
+
+/// Adds the records that lie one after the other in `parts` to `whole`.
+pub fn combine_all<R: Real>(whole: &mut [R], parts: &[R]) {
+    if parts.len() < COMMON_FROM * RECORD {
+        return parts.chunks_exact(RECORD).for_each(|part| combine(whole, part));
+    }
+    vectorized(
+        #[inline(always)]
+        || combine_by_common_scale(whole, parts),
+    );
+}
+
+/// As [`combine`] part by part, but for sums that leave the normal numbers: since scales are powers of two, it does not matter
+/// whether a sum is brought to a larger one before or after a part is added.
+#[inline(always)]
+fn combine_by_common_scale<R: Real>(whole: &mut [R], parts: &[R]) {
+    let whole: &mut [R; RECORD] = (&mut whole[..RECORD]).try_into().expect("a record");
+    let parts = parts.as_chunks::<RECORD>().0;
+    let larger = |max: R, part: &[R; RECORD]| if part[MAX] > max { part[MAX] } else { max };
+    let max = parts.iter().fold(whole[MAX], larger);
+    let scale = max.exponent();
+    let mut sums = [R::ZERO; RECORD];
+    for part in std::iter::once(&*whole).chain(parts) {
+        // What has no maximum has no scale: it counts where nothing has one.
+        let own = if part[MAX] == max {
+            R::ONE
+        } else if part[MAX] == R::ZERO {
+            R::ZERO
+        } else {
+            R::exp2i(part[MAX].exponent() - scale)
+        };
+        let factors = [R::ZERO, own * own, own, own, R::ONE, R::ONE, R::ONE, R::ONE];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum += part[i] * factors[i];
+        }
+    }
+    sums[MAX] = max;
+    *whole = sums;
 }
 
 /// Numbers whose largest magnitude has an exponent of at most this size are summed without a scale: squares of the large
@@ -336,6 +378,29 @@ mod tests {
         for (a, b) in whole.iter().zip(combined) {
             assert!((a - b).abs() <= 1e-5 * a.abs(), "{whole:?} {combined:?}");
         }
+    }
+
+    #[test]
+    fn many_parts_combine_as_one_after_the_other() {
+        // Sizes that are all alike, that differ, that leave the range of squares; some parts without any number.
+        for spread in [0, 1, 7, 30] {
+            let part = |i: usize| {
+                let size = 10f32.powi(i as i32 * 31 % 11 * spread / 10 - spread / 2);
+                let mut own = if i % 5 == 3 { [0.0; RECORD] } else { record(&[size, -2.0 * size, f32::NAN, 0.0]) };
+                own[WEIGHT_SQUARES..].copy_from_slice(&[i as f32, 0.5]);
+                own
+            };
+            let parts: Vec<f32> = (0..3 * COMMON_FROM).flat_map(part).collect();
+            for first in [[0.0; RECORD], record(&[3.0, 1.0])] {
+                let (mut one_by_one, mut together) = (first, first);
+                parts.chunks(RECORD).for_each(|part| combine(&mut one_by_one, part));
+                combine_all(&mut together, &parts);
+                assert_eq!(one_by_one, together, "{spread}");
+            }
+        }
+        let mut none = [0.0; RECORD];
+        combine_all(&mut none, &[0.0; RECORD * COMMON_FROM]);
+        assert_eq!(none, [0.0; RECORD]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The texts of the shaders: templates embedded in the library, rendered with the values that a [`Shader`] names.
 
 use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
-use super::{examples, histogram, record, stats};
+use super::{examples, histogram, record, stats, units};
 use crate::base::{Error, Result};
 use crate::graph::{Dispatch, Shader};
 use minijinja::syntax::SyntaxConfig;
@@ -25,11 +25,12 @@ templates! {
 }
 
 /// The numbers that shaders share with the host.
-const NUMBERS: [(&str, usize); 19] = [
+const NUMBERS: [(&str, usize); 20] = [
     ("THREADS", THREADS),
     ("ROW_THREADS", ROW_THREADS),
     ("RECORD_THREADS", RECORD_THREADS),
     ("EXAMPLE_ROWS", examples::ROWS_EACH),
+    ("UNITS_EACH", units::UNITS_EACH),
     ("CHUNK", record::CHUNK),
     ("RECORD", record::RECORD),
     ("MAX", record::MAX),

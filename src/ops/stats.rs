@@ -395,14 +395,17 @@ impl Fold {
         let loss = self.loss.then(|| io.real(4)[0]);
         let [table, control] = io.outputs else { unreachable!("a table and control") };
         for (row, segment) in table.chunks_exact_mut(RECORD).zip(segments.chunks_exact(2)) {
-            let mut parts = records[segment[0] as usize * RECORD..segment[1] as usize * RECORD].chunks_exact(RECORD);
+            let mut parts = &records[segment[0] as usize * RECORD..segment[1] as usize * RECORD];
             if fresh {
-                match parts.next() {
-                    Some(first) => row.copy_from_slice(first),
+                match parts.split_at_checked(RECORD) {
+                    Some((first, rest)) => {
+                        row.copy_from_slice(first);
+                        parts = rest;
+                    }
                     None => row.fill(R::ZERO),
                 }
             }
-            parts.for_each(|part| record::combine(row, part));
+            record::combine_all(row, parts);
         }
         if let Some(loss) = loss {
             let last = table.len() - RECORD;

@@ -5,7 +5,6 @@ use super::record::{RECORD, ZEROS};
 use super::stats::{TapStats, rows_of_group};
 use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
-use crate::ops::gpu::THREADS;
 use crate::{answers, kernel};
 
 /// What an age is at most: a whole number that every precision holds.
@@ -13,6 +12,9 @@ const AGE_MAX: f64 = (1 << 20) as f64;
 
 /// Units that one thread takes at a time.
 const UNITS_PER_PART: usize = 256;
+
+/// Units of a workgroup: neighbours that are read together.
+pub(crate) const UNITS_EACH: usize = 32;
 
 /// Rows after which it is asked whether a unit is left that gave nothing yet.
 const ROWS_BETWEEN: usize = 8;
@@ -113,7 +115,7 @@ impl Op for UnitAges {
         };
         // All ages are counted before one is changed.
         let count = dispatch("count_dead", vec![Bind::Out(0), Bind::Out(1)], Dispatch::fold(1));
-        let grow = dispatch("grow_ages", vec![Bind::In(0), Bind::Out(0)], Dispatch::fold(units.div_ceil(THREADS)));
+        let grow = dispatch("grow_ages", vec![Bind::In(0), Bind::Out(0)], Dispatch::fold(units.div_ceil(UNITS_EACH)));
         GpuWork { scratch: Vec::new(), dispatches: vec![count, grow] }
     }
 }

@@ -6,7 +6,7 @@
 use super::expect_dtypes;
 use super::record::{self, CHUNK, NON_FINITE, OfTaps, RECORD, STEP_SQUARES, WEIGHT_SQUARES, ZEROS};
 use super::stats::{chunks_of, chunkwise};
-use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch, vectorized};
+use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
 use crate::{answers, kernel};
 use pulp::{Simd, WithSimd};
@@ -14,16 +14,16 @@ use pulp::{Simd, WithSimd};
 /// B·q − g² is no variance below this many times the rounding of B·q: what is left of it has lost all but a few digits.
 const ROUNDINGS: f64 = 512.0;
 
-/// The batch at its last micro-batch.
+/// What the variances of a batch take at its last micro-batch: numbers, or vectors with the number in every lane.
 #[derive(Clone, Copy)]
-struct Batch<R> {
-    rows: R,
+struct Batch<X> {
+    rows: X,
     /// B/(B − 1).
-    correction: R,
+    correction: X,
     /// What part of B·q is rounding.
-    room: R,
+    room: X,
     /// The least B·q that counts.
-    least: R,
+    least: X,
 }
 
 /// 2⁻¹⁰⁰ in single precision: what is added up to it is far above the smallest normal number.
@@ -32,39 +32,55 @@ fn least<R: Real>() -> R {
 }
 
 impl<R: Real> Batch<R> {
-    fn of(io: &Io<'_, R>) -> Self {
+    /// With so much room.
+    fn of(io: &Io<'_, R>, room: f64) -> Self {
         let rows = f64::from(io.step.first_row + io.step.rows);
         let correction = R::of(rows / (rows - 1.0).max(1.0));
-        Self { rows: R::of(rows), correction, room: R::of(ROUNDINGS * 2.0 * R::UNIT_ROUNDOFF), least: least() }
+        Self { rows: R::of(rows), correction, room: R::of(room), least: least() }
     }
 
+    #[inline(always)]
+    fn wide<S: Simd>(&self, simd: S) -> Batch<Wide<S, R>> {
+        let Self { rows, correction, room, least } = *self;
+        let wide = |x| Wide::splat(simd, x);
+        Batch { rows: wide(rows), correction: wide(correction), room: wide(room), least: wide(least) }
+    }
+}
+
+impl<S: Simd, R: Real> Batch<Wide<S, R>> {
     /// v; 0 where it is not above `room` times B·q, that is so small that squares have lost digits, or it is not finite.
     #[inline(always)]
-    fn variance(self, g: R, q: R, room: R) -> R {
+    fn variance(&self, simd: S, square: Wide<S, R>, q: Wide<S, R>) -> Wide<S, R> {
+        let (none, huge) = (Wide::zero(simd), Wide::splat(simd, R::MAX));
         let whole = self.rows * q;
-        let rest = whole - g * g;
+        let rest = whole - square;
         let v = rest * self.correction;
-        if rest > whole * room && whole > self.least && v <= R::MAX { v } else { R::ZERO }
+        // NaN is at most nothing.
+        let finite = v.where_at_most(huge, v, none);
+        let told = rest.where_at_most(whole * self.room, none, finite);
+        whole.where_at_most(self.least, none, told)
     }
 }
 
-/// The sum of numbers, in an order that the instruction set fixes.
-struct Total<'a, R>(&'a [R]);
-
-impl<R: Real> WithSimd for Total<'_, R> {
-    type Output = R;
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> R {
-        let mut sum = Wide::zero(simd);
-        for part in self.0.chunks(Wide::<S, R>::lanes()) {
-            sum = sum + Wide::load(simd, part);
-        }
-        sum.sum_lanes()
-    }
+/// What part of B·q is rounding.
+fn rounding<R: Real>() -> f64 {
+    ROUNDINGS * 2.0 * R::UNIT_ROUNDOFF
 }
 
-fn total<R: Real>(xs: &[R]) -> R {
-    arch().dispatch(Total(xs))
+/// A chunk of gradients and of sums of squares, and its record.
+struct Chunk<'a, R> {
+    batch: Batch<R>,
+    g: &'a [R],
+    q: &'a [R],
+    record: &'a mut [R],
+}
+
+impl<'a, R: Real> Chunk<'a, R> {
+    /// Chunk number `chunk` of two arenas.
+    fn of(batch: Batch<R>, [g, q]: [&'a [R]; 2], chunk: usize, len: u32, record: &'a mut [R]) -> Self {
+        let of = chunk * CHUNK..chunk * CHUNK + len as usize;
+        Self { batch, g: &g[of.clone()], q: &q[of], record }
+    }
 }
 
 /// Records of what the variances of the chunks of an arena are. Inputs: g, q [chunks·1024], lengths `[chunks]`; output [chunks, 8],
@@ -75,30 +91,40 @@ pub struct VarianceStats;
 
 impl VarianceStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
-        let (g, q, lengths, batch) = (io.real(0), io.real(1), io.index(2), Batch::of(io));
+        let (arenas, lengths, batch) = ([io.real(0), io.real(1)], io.index(2), Batch::of(io, rounding::<R>()));
         chunkwise(io, RECORD, |chunk, record| {
-            let len = lengths[chunk] as usize;
-            let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
-            let [mut ratios, mut variances] = [[R::ZERO; CHUNK]; 2];
-            let (ratios, variances) = (&mut ratios[..len], &mut variances[..len]);
-            let without = vectorized(
-                #[inline(always)]
-                || {
-                    let mut without = 0;
-                    for (i, (ratio, v)) in ratios.iter_mut().zip(&mut *variances).enumerate() {
-                        *v = batch.variance(g[i], q[i], batch.room);
-                        let has = *v > R::ZERO;
-                        *ratio = if has { g[i] * g[i] / *v } else { R::ZERO };
-                        without += usize::from(!has);
-                    }
-                    without
-                },
-            );
-            record.fill(R::ZERO);
-            record[WEIGHT_SQUARES] = total(ratios);
-            record[STEP_SQUARES] = total(variances);
-            record[ZEROS] = R::of(without as f64);
+            arch().dispatch(Variances(Chunk::of(batch, arenas, chunk, lengths[chunk], record)));
         });
+    }
+}
+
+/// The variances of a chunk.
+struct Variances<'a, R>(Chunk<'a, R>);
+
+impl<R: Real> WithSimd for Variances<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Chunk { batch, g, q, record } = self.0;
+        let batch = batch.wide(simd);
+        let (none, one) = (Wide::<S, R>::zero(simd), Wide::splat(simd, R::ONE));
+        let (mut ratios, mut variances, mut without) = (none, none, none);
+        let lanes = Wide::<S, R>::lanes();
+        for (g, q) in g.chunks(lanes).zip(q.chunks(lanes)) {
+            let g = Wide::load(simd, g);
+            let square = g * g;
+            let v = batch.variance(simd, square, Wide::load(simd, q));
+            ratios = ratios + v.where_at_most(none, none, square / v);
+            variances = variances + v;
+            without = without + v.where_at_most(none, one, none);
+        }
+        // The vector of a tail is filled up with zeros.
+        let padding = g.len().next_multiple_of(lanes) - g.len();
+        record.fill(R::ZERO);
+        record[WEIGHT_SQUARES] = ratios.sum_lanes();
+        record[STEP_SQUARES] = variances.sum_lanes();
+        record[ZEROS] = without.sum_lanes() - R::of(padding as f64);
     }
 }
 
@@ -127,15 +153,14 @@ impl Op for VarianceStats {
         GpuWork::one(Dispatch {
             shader: Shader::plain("variance", "variance_stats"),
             binds: vec![Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)],
-            params: vec![("chunks", chunks.into()), ("room", room()), ("least", f64::from(least::<f32>()).into())],
+            params: vec![
+                ("chunks", chunks.into()),
+                ("room", rounding::<f32>().into()),
+                ("least", f64::from(least::<f32>()).into()),
+            ],
             workgroups: Dispatch::fold(chunks),
         })
     }
-}
-
-/// The same for a GPU.
-fn room() -> crate::graph::Scalar {
-    (ROUNDINGS * f64::from(f32::EPSILON)).into()
 }
 
 /// Records of ratios whose denominators are damped. Inputs: g, q [chunks·1024], lengths `[chunks]`, owners `[chunks]` (the tensor of
@@ -149,28 +174,43 @@ pub struct StoppingStats {
 
 impl StoppingStats {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
-        let (g, q, lengths, batch) = (io.real(0), io.real(1), io.index(2), Batch::of(io));
+        let (arenas, lengths, batch) = ([io.real(0), io.real(1)], io.index(2), Batch::of(io, 0.0));
         let (owners, sizes, rows) = (io.index(3), io.real(4), io.real(5));
         let relative = R::of(self.relative);
         chunkwise(io, RECORD, |chunk, record| {
-            let (len, owner) = (lengths[chunk] as usize, owners[chunk] as usize);
+            let owner = owners[chunk] as usize;
             let epsilon = relative * rows[owner * RECORD + STEP_SQUARES] / sizes[owner];
-            let (g, q) = (&g[chunk * CHUNK..][..len], &q[chunk * CHUNK..][..len]);
-            let mut ratios = [R::ZERO; CHUNK];
-            let ratios = &mut ratios[..len];
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (i, ratio) in ratios.iter_mut().enumerate() {
-                        let v = batch.variance(g[i], q[i], R::ZERO) + epsilon;
-                        let square = g[i] * g[i];
-                        *ratio = if v > R::ZERO && square <= R::MAX { square / v } else { R::ZERO };
-                    }
-                },
-            );
-            record.fill(R::ZERO);
-            record[WEIGHT_SQUARES] = total(ratios);
+            let chunk = Chunk::of(batch, arenas, chunk, lengths[chunk], record);
+            arch().dispatch(Damped { chunk, epsilon });
         });
+    }
+}
+
+/// The ratios of a chunk to variances with `epsilon` added.
+struct Damped<'a, R> {
+    chunk: Chunk<'a, R>,
+    epsilon: R,
+}
+
+impl<R: Real> WithSimd for Damped<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Chunk { batch, g, q, record } = self.chunk;
+        let (batch, epsilon) = (batch.wide(simd), Wide::splat(simd, self.epsilon));
+        let (none, huge) = (Wide::<S, R>::zero(simd), Wide::splat(simd, R::MAX));
+        let mut ratios = none;
+        let lanes = Wide::<S, R>::lanes();
+        for (g, q) in g.chunks(lanes).zip(q.chunks(lanes)) {
+            let g = Wide::load(simd, g);
+            let square = g * g;
+            let v = batch.variance(simd, square, Wide::load(simd, q)) + epsilon;
+            let ratio = v.where_at_most(none, none, square / v);
+            ratios = ratios + square.where_at_most(huge, ratio, none);
+        }
+        record.fill(R::ZERO);
+        record[WEIGHT_SQUARES] = ratios.sum_lanes();
     }
 }
 

@@ -1,11 +1,12 @@
 //! From one step to the next: angles between gradients and updates, and where on the parabola of the loss a step ends.
 
+use super::values::{ABSENT, is_absent};
 use std::ops::Range;
 
 /// What the step before has left.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Direction {
-    /// Its loss; NaN before the first step.
+    /// Its loss; absent before the first step.
     loss: f64,
     /// The norm of the gradient of each tensor.
     gradients: Vec<f64>,
@@ -14,7 +15,7 @@ pub(super) struct Direction {
 impl Direction {
     /// For so many tensors; none keeps nothing.
     pub fn new(tensors: usize) -> Self {
-        Self { loss: f64::NAN, gradients: vec![0.0; tensors] }
+        Self { loss: ABSENT, gradients: vec![0.0; tensors] }
     }
 
     /// Keeps a step for the next one.
@@ -31,10 +32,14 @@ impl Direction {
         self.loss
     }
 
-    /// The norm of the last gradient of some tensors together; NaN before there was one.
+    /// Whether there was none.
+    pub fn is_first(&self) -> bool {
+        is_absent(self.loss)
+    }
+
+    /// The norm of the last gradient of some tensors together.
     pub fn gradient(&self, tensors: Range<usize>) -> f64 {
-        let norm = self.gradients[tensors].iter().fold(0.0, |norm: f64, x| norm.hypot(*x));
-        if self.loss.is_nan() { f64::NAN } else { norm }
+        self.gradients[tensors].iter().fold(0.0, |norm: f64, x| norm.hypot(*x))
     }
 
     /// For a checkpoint.
@@ -56,9 +61,9 @@ impl Direction {
     }
 }
 
-/// The cosine of the angle between two vectors, from their product and norms; NaN where one of them is 0.
+/// The cosine of the angle between two vectors, from their product and norms; absent where one of them is 0.
 pub(super) fn cosine(product: f64, a: f64, b: f64) -> f64 {
-    if a > 0.0 && b > 0.0 { (product / a / b).clamp(-1.0, 1.0) } else { f64::NAN }
+    if a * b == 0.0 && product == 0.0 { ABSENT } else { (product / a / b).clamp(-1.0, 1.0) }
 }
 
 /// Loss and slope along an update at both of its ends, with their variances.
@@ -77,7 +82,7 @@ pub(super) struct Ends {
 impl Ends {
     /// α: of the parabola a + bs + cs², s from 0 to 1 along the step, that fits losses and slopes best by least squares weighted
     /// with the inverse variances, the end s = 1 relative to the minimum s* = −b/2c: 1/s* − 1. Where the parabola has no minimum
-    /// ahead the step ends short of one, which is −1; where it does not go down at the start there is no α.
+    /// ahead the step ends short of one, which is −1; where it does not go down at the start α is absent.
     pub fn alpha(&self) -> f64 {
         let Self { losses: [f0, f1], slopes: [d0, d1], loss_variance, slope_variance } = *self;
         // Minimized over a, what is left of the losses is (b + c − (f₁ − f₀))²/2; the derivatives with respect to b and c
@@ -90,8 +95,10 @@ impl Ends {
             (false, true) => along,
             (false, false) => (0.5 * along + 2.0 * d0) / 2.5,
         };
-        if b.is_nan() || b >= 0.0 {
-            f64::NAN
+        if b.is_nan() {
+            b
+        } else if b >= 0.0 {
+            ABSENT
         } else if c <= 0.0 {
             -1.0
         } else {
@@ -114,7 +121,9 @@ mod tests {
         for (c, alpha) in [(1.0, 0.0), (2.0, 1.0), (0.5, -0.5), (0.0, -1.0), (-1.0, -1.0)] {
             assert!((ends(3.0, -2.0, c).alpha() - alpha).abs() < 1e-12, "{c}");
         }
-        assert!(ends(3.0, 2.0, 1.0).alpha().is_nan());
+        assert!(is_absent(ends(3.0, 2.0, 1.0).alpha()));
+        let unknown = ends(f64::NAN, -2.0, 1.0).alpha();
+        assert!(unknown.is_nan() && !is_absent(unknown));
         let exact = Ends { loss_variance: 0.0, slope_variance: 0.0, ..ends(3.0, -2.0, 2.0) };
         assert!((exact.alpha() - 1.0).abs() < 1e-12);
     }
@@ -134,15 +143,18 @@ mod tests {
     #[test]
     fn the_step_before_is_kept() {
         let mut direction = Direction::new(2);
-        assert!(direction.gradient(0..2).is_nan());
+        assert!(direction.is_first());
         direction.push(0.5, &[3.0, 4.0]);
-        assert_eq!((direction.loss(), direction.gradient(0..2)), (0.5, 5.0));
+        assert_eq!((direction.loss(), direction.gradient(0..2), direction.is_first()), (0.5, 5.0, false));
         let mut again = Direction::new(2);
+        assert!(again.restore(&Direction::new(2).to_numbers()) && again.is_first());
         assert!(again.restore(&direction.to_numbers()) && again == direction && !again.restore(&[1.0]));
         let mut none = Direction::new(0);
         none.push(1.0, &[]);
         assert!(none.to_numbers().is_empty() && none.restore(&[]));
         assert_eq!((cosine(-2.0, 1.0, 2.0), cosine(3.0, 1.0, 2.0)), (-1.0, 1.0));
-        assert!(cosine(1.0, 0.0, 2.0).is_nan());
+        assert!(is_absent(cosine(0.0, 0.0, 2.0)) && is_absent(cosine(0.0, 1.0, 0.0)));
+        let unknown = [cosine(f64::NAN, 1.0, f64::NAN), cosine(0.0, 0.0, f64::NAN), cosine(f64::NAN, 0.0, 1.0)];
+        assert!(unknown.iter().all(|&x| x.is_nan() && !is_absent(x)));
     }
 }

@@ -82,4 +82,4 @@ pub use reading::{NonFinite, Reader};
 pub use series::NoiseSeries;
 pub use table::{Agenda, CADENCES_MAX, Due, Need, Needs, PROBES, Probe, ProbeId};
 pub use units::UnitsReader;
-pub use values::{Columns, Measured, Sizes, Taken, Values};
+pub use values::{ABSENT, Columns, Measured, Sizes, Taken, Values, is_absent};

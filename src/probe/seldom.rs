@@ -4,7 +4,7 @@ use super::direction::{Ends, cosine};
 use super::layout::Part;
 use super::reading::{LOSS_COLUMNS, Reader, STEP_COLUMNS, spread};
 use super::table::ProbeId;
-use super::values::Taken;
+use super::values::{ABSENT, Taken};
 use super::variance::{Batch, Sums};
 use crate::ops::histogram::BINS;
 use crate::ops::record::{MAX, RECORD, SQUARES, SUM, WEIGHT_SQUARES, ZEROS};
@@ -12,6 +12,8 @@ use std::ops::Range;
 
 /// Columns of the variance that are of all dense layers.
 const TEST_COLUMNS: usize = 5;
+/// Columns of the direction that are of all tensors.
+const DIRECTION_COLUMNS: usize = 3;
 
 impl Reader {
     /// What is seldom due in every step.
@@ -92,6 +94,10 @@ impl Reader {
     }
 
     fn read_direction(&self, table: &[f64], taken: Taken, flat: &mut [f64], start: usize) {
+        if self.direction.is_first() {
+            flat[start..][..DIRECTION_COLUMNS + 2 * self.layer_tensors.len()].fill(ABSENT);
+            return;
+        }
         let tensors = self.tensors.len();
         let gradients = self.layer_gradients(flat);
         // Products of gradient and last gradient, of gradient and last update, of last gradient and last update.
@@ -101,8 +107,6 @@ impl Reader {
         };
         let update =
             |of: &Range<usize>| of.clone().map(|t| self.squares(table, Part::LastUpdate, t)).sum::<f64>().sqrt();
-        // Before there was a step there is no angle to it, whatever the buffers hold.
-        let update = |of: &Range<usize>| if self.direction.loss().is_nan() { f64::NAN } else { update(of) };
         let cosines = |of: &Range<usize>, gradient: f64| {
             let last = self.direction.gradient(of.clone());
             [cosine(product(0, of), gradient, last), cosine(product(1, of), gradient, update(of))]
@@ -124,9 +128,9 @@ impl Reader {
             slope_variance: variance(Part::Slopes, 0, slope),
         };
         let out = &mut flat[start..];
-        out[..3].copy_from_slice(&[gradient, update, ends.alpha()]);
+        out[..DIRECTION_COLUMNS].copy_from_slice(&[gradient, update, ends.alpha()]);
         for (layer, numbers) in layers.iter().enumerate() {
-            spread(&mut out[3..], *numbers, layer, layers.len());
+            spread(&mut out[DIRECTION_COLUMNS..], *numbers, layer, layers.len());
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Need {
     Projections,
     /// Products of each example's gradient with the last update: one more matrix product each.
     Slopes,
-    /// The gradient and the weights of the step before.
+    /// The gradient and the update of the step before.
     Last,
     /// Counts by exponent of activations, gradients and weights.
     Counts,

@@ -95,7 +95,16 @@ impl Columns {
     }
 }
 
-/// The values of one step. Those of a group that was not due are the values of the last step at which it was, NaN before.
+/// What stands where there is no number: an angle to a step that was none, an angle to nothing, what was not measured yet. It is a NaN
+/// of its own, since that of a calculation tells of one that has failed.
+pub const ABSENT: f64 = f64::from_bits(0x7ff8_0000_0000_0ab5);
+
+/// Whether a value is [`ABSENT`].
+pub fn is_absent(x: f64) -> bool {
+    x.to_bits() == ABSENT.to_bits()
+}
+
+/// The values of one step. Those of a group that was not due are the values of the last step at which it was, absent before.
 #[derive(Debug, Default, PartialEq)]
 pub struct Values {
     pub(super) flat: Vec<f64>,
@@ -117,9 +126,9 @@ impl Clone for Values {
 }
 
 impl Values {
-    /// Room for these columns; NaN where nothing was measured yet, 0 in the columns of every step.
+    /// Room for these columns; absent where nothing was measured yet, 0 in the columns of every step.
     pub fn new(columns: &Arc<Columns>) -> Self {
-        let mut flat = vec![f64::NAN; columns.len()];
+        let mut flat = vec![ABSENT; columns.len()];
         if let Some(every) = columns.groups.first() {
             flat[every.clone()].fill(0.0);
         }

@@ -1,6 +1,7 @@
 //! What the variance of single partial derivatives says: tests of the batch size, signal-to-noise ratios, early stopping.
 
 use super::noise::Noise;
+use super::values::ABSENT;
 
 /// A batch, and its gradient in all dense layers.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,7 @@ impl Batch {
         // With uᵢ = B·wᵢ∇ℓᵢ/W all powers of W fall out, and Σ uᵢᵀḡ is B‖ḡ‖².
         let inner = |squares: f64| (rows * squares / (gradient * gradient) - 1.0) / (rows - 1.0);
         let across = |squares: f64| rows * (examples - squares / gradient) / ((rows - 1.0) * gradient);
-        let projected = |test: &dyn Fn(f64) -> f64| self.projections.map_or(f64::NAN, test);
+        let projected = |test: &dyn Fn(f64) -> f64| self.projections.map_or(ABSENT, test);
         [norm, projected(&inner), projected(&across), self.lr * noise.trace / self.loss]
     }
 }
@@ -56,9 +57,10 @@ impl Sums {
         self.damped += other.damped;
     }
 
-    /// mean(ḡⱼ²/σⱼ²) − 1/B; NaN where nothing has a variance.
+    /// mean(ḡⱼ²/σⱼ²) − 1/B; absent where nothing has a variance.
     pub fn snr(&self, rows: f64) -> f64 {
-        self.ratios / (self.len - self.without) - 1.0 / rows
+        let with = self.len - self.without;
+        if with > 0.0 { self.ratios / with - 1.0 / rows } else { ABSENT }
     }
 
     /// 1 − B·mean(ḡⱼ²/(σⱼ² + ε)).

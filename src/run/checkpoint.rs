@@ -7,7 +7,7 @@
 //! | `best/<name>` | the parameters with the lowest validation loss, where they are kept | that of the run |
 //! | `host/control` | clip factor, halt flag, norm | F64 |
 //! | `host/history` | the readings that verdicts are made from, smoothed | F64 |
-//! | `last.gradients/<name>`, `last.params/<name>`, `initial.params/<name>` | gradient and parameters of the step before, parameters before the first, where a probe needs them | that of the run |
+//! | `last.gradients/<name>`, `last.update/<name>`, `initial.params/<name>` | gradient and update of the step before, parameters before the first, where a probe needs them | that of the run |
 //! | `host/reader` | what readings rest on beside their step: the noise of the gradient, smoothed | F64 |
 //! | `host/ages` | for how many steps each unit has given nothing | F64 |
 //! | `host/plateau` | what a plateau rule of the schedule remembers | F64 |

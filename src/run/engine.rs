@@ -29,7 +29,7 @@ struct Replay {
     micro: Vec<PlanId>,
     /// Of the last: the update too.
     last: Vec<PlanId>,
-    /// Of the last, where the step after needs the gradient and the weights of this one.
+    /// Of the last, where the step after needs the gradient and the update of this one.
     last_retaining: Vec<PlanId>,
 }
 
@@ -220,7 +220,7 @@ impl Engine {
     }
 
     /// Submits a micro-batch; with the last one of a logical batch goes the update, and a reading of the table. `due` says
-    /// what is measured, `retain` whether the step after needs this one's gradient and weights.
+    /// what is measured, `retain` whether the step after needs this one's gradient and update.
     ///
     /// # Errors
     /// If the device fails.
@@ -276,6 +276,7 @@ fn load(executor: &mut (dyn Executor + Send), blueprint: &Blueprint) -> Result<V
         arenas.push((*need, load(plan)?));
     }
     let retain = blueprint.arenas.retain.as_ref().map(&mut load).transpose()?;
+    let moved = blueprint.arenas.moved.as_ref().map(&mut load).transpose()?;
     let update = load(&blueprint.update)?;
     let replay = |due: Due| {
         let needs = blueprint.agenda.needs(due);
@@ -288,6 +289,7 @@ fn load(executor: &mut (dyn Executor + Send), blueprint: &Blueprint) -> Result<V
         last_retaining.extend(retain);
         last.push(update);
         last_retaining.push(update);
+        last_retaining.extend(moved);
         Replay { micro, last, last_retaining }
     };
     Ok(blueprint.agenda.each_due().map(replay).collect())

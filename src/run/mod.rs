@@ -28,7 +28,8 @@
 //! | a quantity of [`crate::probe`] | its mean over the steps: a number, or a list with an entry for each layer or tensor |
 //! | the same with `_min`, `_max` | the smallest and the largest finite value |
 //!
-//! Numbers have six significant digits and always a point or an exponent; what is not finite is `null`. Which steps end a row
+//! Numbers have six significant digits and always a point or an exponent; what is not finite is `null`, and so is what is not
+//! there, as the angle of a first step to the step before, which counts as no failure. Which steps end a row
 //! follows from the step number alone ([`thinning`]): every step at first, then 2, 4, 8, … to a row, so that the file grows
 //! with the logarithm of the run's length; `record.every` sets a fixed count. `flight.jsonl` has single steps with nine
 //! digits, which give an f32 back exactly, and a `reason`. [`steps`] reads both, also those of a run that was killed.

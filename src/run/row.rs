@@ -2,6 +2,7 @@
 
 use super::number;
 use super::schema::Schema;
+use crate::probe::is_absent;
 use std::ops::Range;
 
 /// Steps folded into sums, minima and maxima.
@@ -15,7 +16,7 @@ pub struct Row {
     pub epoch: f64,
     /// Examples seen after the last step.
     pub examples: u64,
-    /// How many steps had a non-finite value.
+    /// How many steps had a non-finite value that was not absent.
     pub non_finite_steps: u64,
     sum: Vec<f64>,
     min: Vec<f64>,
@@ -37,7 +38,8 @@ impl Row {
         self.max.fill(f64::NEG_INFINITY);
     }
 
-    /// Folds in the values of a step. A non-finite value makes the sum non-finite and is kept out of minimum and maximum.
+    /// Folds in the values of a step. A non-finite value makes the sum non-finite and is kept out of minimum and maximum; so does
+    /// one that is absent, which is no sign of a step gone wrong.
     ///
     /// # Panics
     /// If there are not as many values as the row is wide.
@@ -60,7 +62,8 @@ impl Row {
         }
         (self.step, self.epoch, self.examples) = (step, epoch, examples);
         self.steps += 1;
-        self.non_finite_steps += u64::from(non_finite);
+        let failed = |x: &f64| !x.is_finite() && !is_absent(*x);
+        self.non_finite_steps += u64::from(non_finite && values.iter().any(failed));
     }
 
     /// The state as numbers, for a checkpoint.
@@ -210,6 +213,7 @@ fn write_place(out: &mut Vec<u8>, epoch: f64, examples: u64) {
 mod tests {
     use super::super::schema::Column;
     use super::*;
+    use crate::probe::ABSENT;
 
     fn layout() -> Layout {
         let columns = vec![Column::scalar("loss", "", ""), Column::list("signal", "", "", ["a", "b"])];
@@ -256,6 +260,18 @@ mod tests {
         row.add(5, 0.0, 5, &[f64::INFINITY, 1.0, 1.0]);
         let json: serde_json::Value = serde_json::from_str(&line(&row)).unwrap();
         assert_eq!((&json["loss"], &json["loss_min"], &json["signal"][0]), (&().into(), &().into(), &1.0.into()));
+    }
+
+    #[test]
+    fn what_is_absent_is_null_and_no_failure() {
+        let mut row = Row::new(3);
+        row.add(1, 0.0, 1, &[1.0, ABSENT, ABSENT]);
+        assert_eq!(row.non_finite_steps, 0);
+        let json: serde_json::Value = serde_json::from_str(&line(&row)).unwrap();
+        assert_eq!((&json["signal"], &json["non_finite_steps"]), (&serde_json::json!([null, null]), &0.into()));
+        row.add(2, 0.0, 2, &[1.0, ABSENT, f64::INFINITY]);
+        row.add(3, 0.0, 3, &[1.0, 2.0, 3.0]);
+        assert_eq!(row.non_finite_steps, 1);
     }
 
     #[test]

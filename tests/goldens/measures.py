@@ -103,10 +103,10 @@ def pairs():
     a[CHUNK : 2 * CHUNK] *= 2.0**-60
     a[:CHUNK] = -np.abs(a[:CHUNK]) * np.sign(b[:CHUNK])
     for name, (a, b, c) in {"": (a, b, c), "_odd": (odd(a.copy()), odd(np.roll(b, 2)), odd(np.roll(c, 5)))}.items():
-        case(f"dot{name}", [a, b, LENGTHS], [np.stack([dot(x, y) for x, y in chunks(a, b)])])
+        products = [np.stack([dot(x, y) for x, y in chunks(*pair)]) for pair in [(a, b), (a, c), (b, c), (c, c)]]
+        case(f"direction{name}", [a, b, c, LENGTHS], products)
         with np.errstate(invalid="ignore"):
             d = b - c
-        case(f"dot_difference{name}", [a, b, c, LENGTHS], [np.stack([dot(x, y) for x, y in chunks(a, d)])])
         case(f"distance{name}", [b, c, LENGTHS], [np.stack([numbers(x, only=2) for (x,) in chunks(d)])])
 
 
@@ -216,4 +216,6 @@ pairs()
 histograms()
 variances()
 vectors()
+before, now = normal(2, 3, 5), normal(2, 3, 5)
+case("moved", [before, now], [now - before])
 save_file(out, Path(__file__).with_suffix(".safetensors"))

@@ -6,7 +6,8 @@
 Every example's gradient is formed on its own, by the backward pass of instruments.py; what is said of a step is computed from all of
 them. The first 22 rows of the training part of data/digits make batches of 8, 8 and 6, in their order, for seven steps of plain
 gradient descent. An epoch has three steps, which is the window of dead units. The names of what is written are those of the
-quantities, `<activation>/<step>/<quantity>`, and `<activation>/weights/<tensor>` are the weights before the first step.
+quantities, `<activation>/<step>/<quantity>`, and `<activation>/weights/<tensor>` are the weights before the first step; `wide` is `relu` with wider
+layers.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ from instruments import ACTIVATIONS, X_ALL, Y_ALL, gradients, snr
 from safetensors.numpy import save_file
 
 ROWS, BATCH, STEPS, LR = 22, 8, 7, 0.4
-WIDTHS = [64, 6, 5, 10]
+WIDTHS, WIDE = [64, 6, 5, 10], [64, 24, 40, 10]
 EPSILON, SLOPE_MIN, BINS = 1e-5, 0.05, 32
 RECTIFIED = {"relu", "elu", "gelu", "gelu_tanh", "silu"}
 BOUNDED = {"sigmoid": 0.25, "tanh": 1.0}
@@ -141,17 +142,17 @@ def measure(name, weights, biases, x, y, history):
     return out
 
 
-def case(name, rng, out):
+def case(name, rng, out, activation, widths=WIDTHS):
     # Biases well below 0 leave some units dead, weights well above 1 some activations flat.
-    weights = [rng.standard_normal((o, i)) * (3 / i) ** 0.5 for i, o in zip(WIDTHS, WIDTHS[1:])]
-    biases = [rng.standard_normal(o) - 0.7 for o in WIDTHS[1:]]
+    weights = [rng.standard_normal((o, i)) * (3 / i) ** 0.5 for i, o in zip(widths, widths[1:])]
+    biases = [rng.standard_normal(o) - 0.7 for o in widths[1:]]
     for layer, (w, b) in enumerate(zip(weights, biases)):
         out[f"{name}/weights/{2 * layer}.weight"], out[f"{name}/weights/{2 * layer}.bias"] = w.copy(), b.copy()
     history = []
     for step in range(STEPS):
         first = step % 3 * BATCH
         rows = slice(first, min(first + BATCH, ROWS))
-        found = measure(name, weights, biases, X_ALL[rows], Y_ALL[rows], history)
+        found = measure(activation, weights, biases, X_ALL[rows], Y_ALL[rows], history)
         out |= {f"{name}/{step}/{key}": value for key, value in found.items()}
         for layer, g in enumerate(history[-1]["gradients"]):
             size = weights[layer].size
@@ -162,7 +163,9 @@ def case(name, rng, out):
 def main():
     out, rng = {}, np.random.default_rng(20240917)
     for name in ACTIVATIONS:
-        case(name, rng, out)
+        case(name, rng, out, name)
+    # Layers with more weights than a batch has products of examples with each other.
+    case("wide", rng, out, "relu", WIDE)
     out = {key: np.atleast_1d(np.ascontiguousarray(value, dtype=np.float64)) for key, value in out.items()}
     save_file(out, Path(__file__).with_suffix(".safetensors"))
 

@@ -4,7 +4,7 @@ use super::cases::{Bound, Case};
 use super::reference::Input;
 use super::updates::{lengths, odd, real};
 use steepest::base::Type;
-use steepest::ops::arenas::{Copy, DistanceStats, DotStats};
+use steepest::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use steepest::ops::histogram::{ArenaHistogram, BINS, FoldCounts, RowHistogram};
 use steepest::ops::record::{CHUNK, RECORD};
 use steepest::ops::units::{Saturated, UnitAges};
@@ -70,16 +70,16 @@ fn arenas() -> Vec<Case> {
     };
     // Sums of up to 1024 products, each below 4² in units of the largest factors.
     let cancels = Bound::Mixed { ulps: 256.0, size: 16.0 * CHUNK as f64 };
-    let dot = |difference| Case::new(DotStats { difference }, inputs(if difference { 3 } else { 2 }), records);
+    let direction = || Case::new(DirectionStats, inputs(3), records);
     let two = |inputs: &mut [Input]| lengths(&mut inputs[2]);
     let three = |inputs: &mut [Input]| lengths(&mut inputs[3]);
     vec![
         Case::new(Copy, vec![real(&[1021])], Bound::Exact),
-        dot(false).range(0.5, 2.0).prepare(two),
-        dot(false).bounds(&[cancels]).prepare(two),
-        dot(false).bounds(&[cancels]).prepare(wild),
-        dot(true).bounds(&[cancels]).prepare(three),
-        dot(true).bounds(&[cancels]).prepare(wild),
+        // Both are below 2: their difference is rounded once.
+        Case::new(Moved, vec![real(&[1021]); 2], Bound::Mixed { ulps: 1.0, size: 0.0 }),
+        direction().range(0.5, 2.0).prepare(three),
+        direction().bounds(&[cancels, cancels, cancels, records]).prepare(three),
+        direction().bounds(&[cancels, cancels, cancels, records]).prepare(wild),
         Case::new(DistanceStats, inputs(2), records).prepare(two),
         Case::new(DistanceStats, inputs(2), records).prepare(wild),
     ]

@@ -3,7 +3,7 @@
 use super::{accumulate, names, table_place};
 use crate::base::{Result, Type};
 use crate::graph::{Graph, ValueId};
-use crate::ops::arenas::{Copy, DistanceStats, DotStats};
+use crate::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use crate::ops::histogram::{ArenaHistogram, BINS, FoldCounts};
 use crate::ops::record::RECORD;
 use crate::ops::stats::{CONTROL, Fold};
@@ -20,8 +20,10 @@ pub struct ArenaPlans {
     pub squares: Option<Plan>,
     /// What meets a need, after the last micro-batch of a step at which that is due.
     pub measure: Vec<(Need, Plan)>,
-    /// Keeps gradient and weights for the step after, where that needs them.
+    /// Keeps gradient and weights before the update, where the step after needs gradient and update of this one.
     pub retain: Option<Plan>,
+    /// Makes the update of these weights, after it.
+    pub moved: Option<Plan>,
 }
 
 impl ArenaPlans {
@@ -46,6 +48,7 @@ impl ArenaPlans {
         if has(Need::Last) {
             plans.measure.push((Need::Last, builder()?.direction()?));
             plans.retain = Some(builder()?.retain()?);
+            plans.moved = Some(builder()?.moved()?);
         }
         if has(Need::Counts) {
             plans.measure.push((Need::Counts, builder()?.histograms()?));
@@ -56,8 +59,8 @@ impl ArenaPlans {
         Ok(plans)
     }
 
-    /// All of them.
-    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+    /// Those between gradients and update.
+    pub fn before_update(&self) -> impl Iterator<Item = &Plan> {
         self.squares.iter().chain(self.measure.iter().map(|(_, plan)| plan)).chain(&self.retain)
     }
 }
@@ -160,36 +163,26 @@ impl<'a> Builder<'a> {
     }
 
     fn direction(mut self) -> Result<Plan> {
-        let params = self.arena(names::PARAMS)?;
-        let last_params = self.arena(names::LAST_PARAMS)?;
-        let last = self.arena(names::LAST_GRADIENTS)?;
+        let [last, update] = [self.arena(names::LAST_GRADIENTS)?, self.arena(names::LAST_UPDATE)?];
         let tensors = self.tensors();
-        let parts = 0..self.arena.parts.len();
         let mut records: [Parts; 4] = Default::default();
-        for p in parts {
-            let (g, lengths) = (self.gradients[p], self.lengths[p]);
-            let along = DotStats { difference: true };
-            let graph = &mut self.graph;
-            records[0].push(graph.apply(DotStats { difference: false }, &[g, last[p], lengths])?);
-            records[1].push(graph.apply(along.clone(), &[g, params[p], last_params[p], lengths])?);
-            records[2].push(graph.apply(along, &[last[p], params[p], last_params[p], lengths])?);
-            records[3].push(graph.apply(DistanceStats, &[params[p], last_params[p], lengths])?);
+        for part in 0..self.arena.parts.len() {
+            let inputs = [self.gradients[part], last[part], update[part], self.lengths[part]];
+            let products = self.graph.apply_all(DirectionStats, &inputs)?;
+            records.iter_mut().zip(products).for_each(|(records, product)| records.push(product));
         }
-        for (which, records) in records[..3].iter().enumerate() {
-            self.fold(
-                &format!("records.dots.{which}"),
-                records,
-                self.layout.dot(which).expect("it is needed"),
-                tensors,
-            )?;
+        let [gradients, along, along_last, updates] = &records;
+        for (which, records) in [gradients, along, along_last].into_iter().enumerate() {
+            let row = self.layout.dot(which).expect("it is needed");
+            self.fold(&format!("records.dots.{which}"), records, row, tensors)?;
         }
-        self.fold("records.last", &records[3], self.row(Part::LastUpdate), tensors)?;
+        self.fold("records.last", updates, self.row(Part::LastUpdate), tensors)?;
         self.compile("direction")
     }
 
     fn retain(mut self) -> Result<Plan> {
         let params = self.arena(names::PARAMS)?;
-        let of = [(names::LAST_GRADIENTS, self.gradients.clone()), (names::LAST_PARAMS, params)];
+        let of = [(names::LAST_GRADIENTS, self.gradients.clone()), (names::LAST_UPDATE, params)];
         for (name, parts) in of {
             for (part, value) in parts.into_iter().enumerate() {
                 let copy = self.graph.apply(Copy, &[value])?;
@@ -198,6 +191,14 @@ impl<'a> Builder<'a> {
             }
         }
         self.compile("retain")
+    }
+
+    fn moved(mut self) -> Result<Plan> {
+        let [params, before] = [self.arena(names::PARAMS)?, self.arena(names::LAST_UPDATE)?];
+        for (before, now) in before.into_iter().zip(params) {
+            self.graph.apply(Moved, &[before, now])?;
+        }
+        self.compile("moved")
     }
 
     fn histograms(mut self) -> Result<Plan> {

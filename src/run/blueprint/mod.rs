@@ -180,8 +180,8 @@ pub mod names {
     pub const SQUARE_SUMS: &str = "squares.sums";
     /// Gradient arena parts of the step before.
     pub const LAST_GRADIENTS: &str = "last.gradients";
-    /// Parameter arena parts of the step before.
-    pub const LAST_PARAMS: &str = "last.params";
+    /// What the update of the step before added to the parameter arena parts; within that step the parameters before it.
+    pub const LAST_UPDATE: &str = "last.update";
     /// Parameter arena parts before the first step.
     pub const INITIAL_PARAMS: &str = "initial.params";
 }
@@ -259,8 +259,8 @@ impl Blueprint {
     /// The plans in the order in which a step replays them.
     pub fn plans(&self) -> impl Iterator<Item = &Plan> {
         let measuring = self.measuring.iter().flat_map(|it| [&it.gradients, &it.measure]);
-        let rest = self.accumulate.iter().chain(self.arenas.plans()).chain([&self.update, &self.evaluate]);
-        measuring.chain(rest)
+        let before = self.accumulate.iter().chain(self.arenas.before_update());
+        measuring.chain(before).chain([&self.update]).chain(&self.arenas.moved).chain([&self.evaluate])
     }
 
     /// Bytes that all plans take together: shared buffers once, private ones as the plans share them.

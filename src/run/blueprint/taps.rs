@@ -78,8 +78,7 @@ pub(super) fn tap(
         builder.squares()?;
     }
     if needs.has(Need::Projections) && !request.accumulates {
-        let directions = builder.training.gradients.clone();
-        builder.products(&directions, request, Part::Projections)?;
+        builder.projections(request)?;
     }
     if needs.has(Need::Slopes) {
         builder.slopes(request)?;
@@ -141,7 +140,10 @@ impl Builder<'_> {
             self.scope(i);
             let units = self.training.graph.shape(tap.z).last();
             let ages = self.training.graph.input(&format!("{}.{i}", names::AGES), Type::real([units]))?;
-            let outputs = self.training.graph.apply_all(UnitAges { window }, &[tap.z, ages])?;
+            // max(z, 0) is above 0 where z is, and there anyway, so that z need not be kept.
+            let is_relu = matches!(tap.activation_layer, Some(Layer::Relu));
+            let seen = if is_relu { self.training.graph.relu(tap.z)? } else { tap.z };
+            let outputs = self.training.graph.apply_all(UnitAges { window }, &[seen, ages])?;
             self.place(outputs[1], Part::Units, row);
         }
         for (row, &i) in bounded.iter().enumerate() {
@@ -187,22 +189,39 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// ∂(wᵢℓᵢ)/∂θ times a direction in the parameters, of each example, summed over dense layers; into a part.
-    fn products(&mut self, directions: &[ValueId], request: &Request<'_>, part: Part) -> Result<()> {
+    /// The products of each example's gradient with the gradient of the batch.
+    fn projections(&mut self, request: &Request<'_>) -> Result<()> {
+        let gradients = self.training.gradients.clone();
+        self.products(request, Part::Projections, |g, dense, params| {
+            let [rows, inputs, outputs] =
+                [g.shape(dense.x).dim(0), g.shape(dense.x).last(), g.shape(dense.signal).last()];
+            // Both ways give the same; products of examples with each other take less where these are few.
+            if rows * (inputs + outputs) < inputs * outputs {
+                among_examples(g, dense, params.len() > 1)
+            } else {
+                along(g, dense, &params.iter().map(|&i| gradients[i]).collect::<Vec<_>>())
+            }
+        })
+    }
+
+    /// A number of each example, summed over dense layers, of which `of` gives those of one with these parameters; their records
+    /// go into a part.
+    fn products(
+        &mut self,
+        request: &Request<'_>,
+        part: Part,
+        of: impl Fn(&mut Graph, Dense, &[usize]) -> Result<ValueId>,
+    ) -> Result<()> {
         let mut sum = None;
         for (i, tap, x, signal) in self.dense() {
             self.scope(i);
-            let g = &mut self.training.graph;
-            let direction = |name: &String| {
+            let place = |name: &String| {
                 let at = request.model.params.iter().position(|param| param.name == *name);
-                directions[at.expect("every parameter of a tap is the model's")]
+                at.expect("every parameter of a tap is the model's")
             };
-            let mut moved = g.matmul_t(x, direction(&tap.params[0]), false, true)?;
-            if let Some(bias) = tap.params.get(1) {
-                moved = g.add(moved, direction(bias))?;
-            }
-            let products = g.mul(moved, signal)?;
-            let products = g.sum_axes(products, &[1])?;
+            let params: Vec<usize> = tap.params.iter().map(place).collect();
+            let g = &mut self.training.graph;
+            let products = of(g, Dense { x, signal }, &params)?;
             sum = Some(match sum {
                 Some(others) => g.add(others, products)?,
                 None => products,
@@ -222,13 +241,13 @@ impl Builder<'_> {
         self.place(records, Part::Losses, 0);
         let mut updates = Vec::new();
         for param in &request.model.params {
-            let g = &mut self.training.graph;
-            let now = g.param(&param.name, param.shape)?;
-            let before = g.input(&format!("last {}", param.name), Type::real(param.shape))?;
-            self.training.places.push((before, arena_place(self.arena, names::LAST_PARAMS, &param.name)));
-            updates.push(self.training.graph.sub(now, before)?);
+            let update = self.training.graph.input(&format!("last {}", param.name), Type::real(param.shape))?;
+            self.training.places.push((update, arena_place(self.arena, names::LAST_UPDATE, &param.name)));
+            updates.push(update);
         }
-        self.products(&updates, request, Part::Slopes)
+        self.products(request, Part::Slopes, |g, dense, params| {
+            along(g, dense, &params.iter().map(|&i| updates[i]).collect::<Vec<_>>())
+        })
     }
 
     fn counts(&mut self) -> Result<()> {
@@ -242,6 +261,36 @@ impl Builder<'_> {
         }
         Ok(())
     }
+}
+
+/// What comes into a dense layer [n, inputs], and ∂L/∂z [n, outputs].
+#[derive(Clone, Copy)]
+struct Dense {
+    x: ValueId,
+    signal: ValueId,
+}
+
+/// ∂(wᵢℓᵢ)/∂(W, b) times a direction (D, d) in the parameters of a dense layer, of each example [n, 1]: (δᵢᵀD)·xᵢ + δᵢᵀd. D is read in
+/// the order in which it lies.
+fn along(g: &mut Graph, dense: Dense, direction: &[ValueId]) -> Result<ValueId> {
+    let moved = g.matmul(dense.signal, direction[0])?;
+    let products = g.mul(moved, dense.x)?;
+    let products = g.sum_axes(products, &[1])?;
+    let Some(&bias) = direction.get(1) else { return Ok(products) };
+    let bias = g.reshape(bias, [1, g.shape(bias).len()])?;
+    let of_bias = g.matmul_t(dense.signal, bias, false, true)?;
+    g.add(products, of_bias)
+}
+
+/// The same along the gradient of all examples, D = Σⱼ δⱼxⱼᵀ and d = Σⱼ δⱼ, without it: Σⱼ (δᵢ·δⱼ)(xᵢ·xⱼ + 1), the 1 for a bias.
+fn among_examples(g: &mut Graph, dense: Dense, bias: bool) -> Result<ValueId> {
+    let mut inputs = g.matmul_t(dense.x, dense.x, false, true)?;
+    if bias {
+        inputs = g.add_scalar(inputs, 1.0)?;
+    }
+    let signals = g.matmul_t(dense.signal, dense.signal, false, true)?;
+    let products = g.mul(signals, inputs)?;
+    g.sum_axes(products, &[1])
 }
 
 /// Folds tap records, counts and the loss into their rows of the table.

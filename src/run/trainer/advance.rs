@@ -46,7 +46,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Whether the step before this one, from 1, is to keep its gradient and weights for it.
+    /// Whether the step before this one, from 1, is to keep its gradient and update for it.
     fn retains(&self, step: u64) -> bool {
         let agenda = &self.blueprint.agenda;
         agenda.group(ProbeId::Direction).is_some_and(|group| agenda.due(step).has(group))

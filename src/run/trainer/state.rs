@@ -1,6 +1,6 @@
 //! What a trainer is between two steps: taken from one, given to another.
 
-use super::super::names::{INITIAL_PARAMS, LAST_GRADIENTS, LAST_PARAMS, PARAMS};
+use super::super::names::{INITIAL_PARAMS, LAST_GRADIENTS, LAST_UPDATE, PARAMS};
 use super::super::tensors::{fit, named};
 use super::super::weights::Tensors;
 use super::Trainer;
@@ -93,7 +93,7 @@ impl Trainer {
     /// Name and kind of each arena that outlives a step.
     fn arenas(&self) -> Vec<(String, String)> {
         let states = self.states.iter().map(|state| (state.name.to_owned(), state.arena.clone()));
-        let last = self.blueprint.arenas.retain.iter().flat_map(|_| [LAST_GRADIENTS, LAST_PARAMS]);
+        let last = self.blueprint.arenas.retain.iter().flat_map(|_| [LAST_GRADIENTS, LAST_UPDATE]);
         let initial = self.agenda().needs_ever().has(Need::Initial).then_some(INITIAL_PARAMS);
         let own = std::iter::once(PARAMS).chain(last).chain(initial).map(|name| (name.to_owned(), name.to_owned()));
         own.chain(states).collect()
