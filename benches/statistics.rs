@@ -185,13 +185,15 @@ fn throughput() {
 /// The columns of a network of so many dense layers.
 fn columns(layers: usize) -> (Schema, usize) {
     let every = std::array::from_fn(|i| if i < 3 { Cadence::Every(1) } else { Cadence::Never });
-    let sizes = Sizes { layers, dense: layers, rectified: layers, tensors: 2 * layers, ..Sizes::default() };
+    let sizes =
+        Sizes { layers, resolved: layers, noisy: layers, rectified: layers, tensors: 2 * layers, ..Sizes::default() };
     let columns = Columns::new(sizes, &Agenda::new(&every).expect("an agenda"));
     let names: Vec<String> = (0..2 * layers).map(|i| i.to_string()).collect();
     let layer = |i: usize| TappedLayer {
         name: i.to_string(),
         kind: "linear".into(),
-        dense: true,
+        is_resolved: true,
+        has_noise: true,
         is_rectified: true,
         is_bounded: false,
     };

@@ -172,6 +172,10 @@ fn fold_rows(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_ind
     }
     var own = Record();
 {% if accumulate %}
+    // A row without records keeps what it has: losses are a sum without a largest number, which folding would leave out.
+    if (step.micro != 0u && segments[2u * row] == segments[2u * row + 1u]) {
+        return;
+    }
     if (thread == 0u && step.micro != 0u) {
         own = {{ read_record("table", "row") }};
     }

@@ -7,6 +7,7 @@ use steepest::base::{Real, Shape, Threads, Type};
 use steepest::graph::{Data, Io, Op, Precision, StepScalars};
 use steepest::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use steepest::ops::histogram::{ArenaHistogram, FoldCounts, RowHistogram};
+use steepest::ops::noise::{ElementwiseStats, MicroStats};
 use steepest::ops::record::{self, MAX, RECORD, SQUARES, scale_of};
 use steepest::ops::units::{Saturated, UnitAges};
 use steepest::ops::variance::{StoppingStats, VarianceStats, VectorStats};
@@ -36,6 +37,12 @@ fn cases() -> Vec<(&'static str, Box<dyn Op>, u32, u32)> {
         ("stopping_stats", Box::new(StoppingStats { relative: 0.25 }), 4, 1),
         ("vector_stats", Box::new(VectorStats), 4, 0),
         ("vector_stats_odd", Box::new(VectorStats), 4, 0),
+        ("elementwise", Box::new(ElementwiseStats { bias: true }), 4, 0),
+        ("elementwise_odd", Box::new(ElementwiseStats { bias: true }), 4, 0),
+        ("elementwise_scale", Box::new(ElementwiseStats { bias: false }), 4, 0),
+        ("elementwise_scale_odd", Box::new(ElementwiseStats { bias: false }), 4, 0),
+        ("micro_stats", Box::new(MicroStats), 3, 1),
+        ("micro_stats_odd", Box::new(MicroStats), 3, 0),
     ]
 }
 

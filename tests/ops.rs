@@ -24,7 +24,7 @@ const DERIVATIVE_TOLERANCE: f64 = 1e-12;
 /// Ops that no graph of a user's has, with inputs of their own kind: their cases are in `tests/instances/updates.rs` and
 /// `tests/instances/measuring.rs`, and their values are tested by `tests/measures.rs`, `tests/optimizers.rs`,
 /// `tests/quantities.rs` and `tests/probes.rs`.
-const END_OF_STEP: [&str; 19] = [
+const END_OF_STEP: [&str; 21] = [
     "accumulate",
     "arena_histogram",
     "chunk_stats",
@@ -32,9 +32,11 @@ const END_OF_STEP: [&str; 19] = [
     "copy",
     "direction_stats",
     "distance_stats",
+    "elementwise_stats",
     "example_stats",
     "fold",
     "fold_counts",
+    "micro_stats",
     "moved",
     "row_histogram",
     "saturated",

@@ -4,15 +4,18 @@
 mod training;
 
 use std::path::Path;
-use steepest::base::Cadence;
+use std::sync::{Arc, Mutex};
+use steepest::base::{Cadence, Result};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets, digits};
+use steepest::exec::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
+use steepest::plan::Plan;
 use steepest::probe::{Need, ProbeId, QUANTITIES, is_absent};
 use steepest::run::record::{Record, RecordSettings};
 use steepest::run::thinning::Every;
 use steepest::run::weights::{NamedTensor, read_tensors};
-use steepest::run::{HostTensor, Step, Trainer};
-use training::{config, on_cpu, on_gpu, only};
+use steepest::run::{HostTensor, Setup, Step, Trainer};
+use training::{config, on_cpu, on_gpu, only, setup_on_cpu};
 
 const ROWS: usize = 22;
 const STEPS: usize = 7;
@@ -276,6 +279,33 @@ fn probes_run_when_they_are_due() {
     assert_eq!(due.params().unwrap(), all.params().unwrap());
 }
 
+/// Ops of what is measured, and the probe that asks for each.
+const MEASURING: [(&str, &str); 10] = [
+    ("unit_ages", "units"),
+    ("example_stats", "noise"),
+    ("variance_stats", "variance"),
+    ("stopping_stats", "variance"),
+    ("direction_stats", "direction"),
+    ("copy", "direction"),
+    ("moved", "direction"),
+    ("row_histogram", "histograms"),
+    ("arena_histogram", "histograms"),
+    ("distance_stats", "distance"),
+];
+
+const PROBES: [&str; 6] = ["units", "noise", "variance", "direction", "histograms", "distance"];
+
+/// Whether a probe asks for an op. Variance needs the examples' norms too.
+fn asks(probe: &str, op: &str) -> bool {
+    MEASURING.contains(&(op, probe)) || (op, probe) == ("example_stats", "variance")
+}
+
+/// The settings of one probe alone.
+fn alone(probe: &str, every: u64) -> String {
+    let off = PROBES.map(|it| format!("probes.{it}=0"));
+    format!("{} probes.{probe}={every}", off.join(" "))
+}
+
 /// What is not asked for is not computed: no plan holds an op of it.
 #[test]
 fn nothing_is_computed_that_nobody_asked_for() {
@@ -284,28 +314,11 @@ fn nothing_is_computed_that_nobody_asked_for() {
         let plans = trainer.blueprint().plans();
         plans.flat_map(|plan| plan.steps.iter().map(|step| step.op.name().to_owned()).collect::<Vec<_>>()).collect()
     };
-    let only = |probe: &str| {
-        let off =
-            ["units", "noise", "variance", "direction", "histograms", "distance"].map(|it| format!("probes.{it}=0"));
-        ops(&format!("{} probes.{probe}=1", off.join(" ")))
-    };
-    let measuring = [
-        ("unit_ages", "units"),
-        ("example_stats", "noise"),
-        ("variance_stats", "variance"),
-        ("stopping_stats", "variance"),
-        ("direction_stats", "direction"),
-        ("copy", "direction"),
-        ("moved", "direction"),
-        ("row_histogram", "histograms"),
-        ("arena_histogram", "histograms"),
-        ("distance_stats", "distance"),
-    ];
-    for (op, probe) in measuring {
-        for other in ["units", "noise", "variance", "direction", "histograms", "distance"] {
-            // Variance needs the examples' norms too.
-            let needed = other == probe || (op, other) == ("example_stats", "variance");
-            assert_eq!(only(other).iter().any(|it| it == op), needed, "{op} with {other} alone");
+    let only = |probe: &str| ops(&alone(probe, 1));
+    for probe in PROBES {
+        let ops = only(probe);
+        for (op, _) in MEASURING {
+            assert_eq!(ops.iter().any(|it| it == op), asks(probe, op), "{op} with {probe} alone");
         }
     }
     let products = |ops: Vec<String>| ops.iter().filter(|op| *op == "matmul").count();
@@ -318,6 +331,99 @@ fn nothing_is_computed_that_nobody_asked_for() {
     assert_eq!(norms("probes.noise=1 probes.variance=1"), 3);
 }
 
+/// And what is not due is not replayed: the ops of every step are those of its plans that the executor was given. The step before one
+/// that compares with it keeps its gradient and its update.
+#[test]
+fn a_step_replays_what_is_due_and_nothing_else() {
+    for more in ["", " train.micro_batch=3"] {
+        let of = |probe: &str, every| {
+            let setup = setup_on_cpu::<f32>(data(), 1);
+            let (executor, replayed) = Recording::of(setup.executor);
+            let config = settings("'relu'", &(alone(probe, every) + more));
+            let mut trainer = Trainer::new(&config, Setup { executor, ..setup }).unwrap();
+            let mut step = || {
+                trainer.step().unwrap();
+                std::mem::take(&mut *replayed.lock().unwrap())
+            };
+            (0..STEPS).map(|_| step()).collect::<Vec<_>>()
+        };
+        // Of units in the seventh step there is nothing: the ops that every step has, whatever is due.
+        let bare = of("units", 100);
+        let products = |ops: &[String]| ops.iter().filter(|op| *op == "matmul").count();
+        for probe in PROBES {
+            for (i, ops) in of(probe, 3).iter().enumerate() {
+                let (due, keeps) = (i % 3 == 0, i % 3 == 2 && probe == "direction");
+                for (op, _) in MEASURING {
+                    let expected = asks(probe, op) && if ["copy", "moved"].contains(&op) { keeps } else { due };
+                    let found = ops.iter().any(|it| it == op);
+                    assert_eq!(found, expected, "{op} in step {} with {probe} alone{more}", i + 1);
+                }
+                assert!(due || keeps || ops.len() == bare[i].len(), "step {} with {probe} alone{more}: {ops:?}", i + 1);
+                let more_products = products(ops) > products(&bare[i]);
+                assert_eq!(more_products, due && ["variance", "direction"].contains(&probe), "{probe}, step {}", i + 1);
+            }
+        }
+    }
+}
+
+/// An executor that keeps the names of all ops that it replays.
+struct Recording {
+    executor: Box<dyn Executor + Send>,
+    plans: Vec<(PlanId, Vec<String>)>,
+    replayed: Replayed,
+}
+
+type Replayed = Arc<Mutex<Vec<String>>>;
+
+impl Recording {
+    fn of(executor: Box<dyn Executor + Send>) -> (Box<Self>, Replayed) {
+        let replayed = Replayed::default();
+        (Box::new(Self { executor, plans: Vec::new(), replayed: replayed.clone() }), replayed)
+    }
+}
+
+impl Executor for Recording {
+    fn info(&self) -> &DeviceInfo {
+        self.executor.info()
+    }
+    fn load(&mut self, plan: &Plan) -> Result<PlanId> {
+        let id = self.executor.load(plan)?;
+        self.plans.push((id, plan.steps.iter().map(|step| step.op.name().to_owned()).collect()));
+        Ok(id)
+    }
+    fn buffer(&self, name: &str) -> Option<BufferId> {
+        self.executor.buffer(name)
+    }
+    fn write(&mut self, buffer: BufferId, offset: usize, data: Host<'_>) -> Result<()> {
+        self.executor.write(buffer, offset, data)
+    }
+    fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f64>> {
+        self.executor.read(buffer, offset, len)
+    }
+    fn submit(&mut self, submission: &Submission<'_>) -> Result<()> {
+        for plan in submission.plans {
+            let (_, ops) = self.plans.iter().find(|(id, _)| id == plan).expect("it was loaded");
+            self.replayed.lock().unwrap().extend(ops.iter().cloned());
+        }
+        self.executor.submit(submission)
+    }
+    fn poll(&mut self, reading: &mut Vec<f64>, wait: bool) -> Result<Option<u64>> {
+        self.executor.poll(reading, wait)
+    }
+    fn in_flight(&self) -> usize {
+        self.executor.in_flight()
+    }
+    fn in_flight_max(&self) -> usize {
+        self.executor.in_flight_max()
+    }
+    fn finish(&mut self) -> Result<()> {
+        self.executor.finish()
+    }
+    fn counters(&self) -> Counters {
+        self.executor.counters()
+    }
+}
+
 #[test]
 fn what_a_run_cannot_have_is_left_out() {
     let mut one = on_cpu::<f32>(&settings("'relu'", "train.batch=1"), data(), 1);
@@ -327,7 +433,8 @@ fn what_a_run_cannot_have_is_left_out() {
     let flat = settings("'relu'", "model.layers=[{kind=\"layer_norm\"},{kind=\"layer_norm\"}]");
     let mut normed = on_cpu::<f32>(&flat, splits_of_values(), 1);
     let values = &normed.step().unwrap().values;
-    assert!(values.get("layer_snr").is_empty() && values.get("norm_test").is_empty());
+    assert_eq!((values.get("layer_snr").len(), values.get("norm_test").len()), (2, 1));
+    assert!(values.scalar("noise_trace") > 0.0);
     assert_eq!(values.get("layer_distance"), [0.0, 0.0]);
 }
 

@@ -62,9 +62,10 @@ fn cost(i: usize, costs: Option<&ProbeCosts>) -> Option<f64> {
 fn of(scope: Scope) -> &'static str {
     match scope {
         Scope::Step => "step",
-        Scope::Noise => "step, over dense layers",
+        Scope::Noise => "step, over layers whose noise is measured",
         Scope::Layer => "layer",
-        Scope::Dense => "dense layer",
+        Scope::Noisy => "layer whose noise is measured",
+        Scope::Resolved => "layer where gradients of single examples are known",
         Scope::Rectified => "layer before ReLU, ELU, GELU or SiLU",
         Scope::Bounded => "layer before sigmoid or tanh",
         Scope::Tensor => "tensor",

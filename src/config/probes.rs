@@ -12,7 +12,7 @@ section! {
         preset: Preset = default(Preset::Default);
         /// Units that never give anything, and saturated activations.
         units: Timing = default(Timing::Preset);
-        /// Noise of the gradient, from the norms of per-example gradients in dense layers; with batches of two examples or more.
+        /// Noise of the gradient, from the norms of per-example gradients; with batches of two examples or more.
         noise: Timing = default(Timing::Preset);
         /// Variance of single partial derivatives: signal-to-noise ratios, tests of the batch size, early stopping.
         variance: Timing = default(Timing::Preset);

@@ -76,7 +76,7 @@ section! {
         micro_batch: Option<usize> = default(None).within(Range::AT_LEAST_1);
         /// How the batch follows the noise of the gradient, where `train.batch` is `"adaptive"`. A batch is so many micro-batches;
         /// their number at most doubles or halves at a time, at fixed steps and by nothing but the readings before them, so that
-        /// runs repeat. It needs `probes.noise` in every step and a dense layer. Lengths in epochs, of schedules too, are
+        /// runs repeat. It needs `probes.noise` in every step. Lengths in epochs, of schedules too, are
         /// counted in examples then, and `train.drop_last` leaves out a short micro-batch.
         adaptive: Adaptive = Section;
         /// The rule by which a gradient becomes a step.

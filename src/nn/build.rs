@@ -1,6 +1,6 @@
 //! From a described model to graph nodes.
 
-use super::describe::{Description, LayerInfo};
+use super::describe::{ByExample, Description, LayerInfo};
 use crate::base::{Error, Result, Stream, StreamId};
 use crate::config::{Approximate, Layer};
 use crate::graph::{Graph, ValueId};
@@ -36,8 +36,11 @@ pub struct Tap {
     pub name: String,
     /// The word that names the kind of the layer: `linear`.
     pub kind: &'static str,
-    /// What comes into a dense layer [rows, inputs], dropout applied; `None` for other kinds.
-    pub input: Option<ValueId>,
+    /// How gradients of single examples follow from those of a batch.
+    pub by_example: ByExample,
+    /// What the layer's parameters are applied to [rows, inputs]: for `linear` what comes in, dropout applied; for `layer_norm`
+    /// the normalized rows.
+    pub input: ValueId,
     /// The tap point [rows, outputs]: ∂ℓ/∂z is the backpropagated signal.
     pub z: ValueId,
     /// What becomes of z before the next layer with parameters, the last dropout left out; [rows, outputs]. For the last
@@ -67,7 +70,11 @@ impl Description {
         let mut taps: Vec<Tap> = Vec::new();
         for layer in &self.layers {
             g.set_scope(&layer.title());
-            let x = h;
+            // What parameters are applied to.
+            let x = match &layer.spec {
+                Layer::LayerNorm { eps, .. } => g.layer_norm(h, *eps)?,
+                _ => h,
+            };
             h = self.apply(layer, g, x, mode)?;
             if !layer.params.is_empty() {
                 taps.push(self.tap(layer, x, h));
@@ -87,7 +94,8 @@ impl Description {
             layer: layer.index,
             name: layer.name.clone(),
             kind: layer.kind,
-            input: matches!(layer.spec, Layer::Linear { .. }).then_some(x),
+            by_example: layer.by_example,
+            input: x,
             z,
             activation: z,
             activation_layer: None,
@@ -95,7 +103,7 @@ impl Description {
         }
     }
 
-    /// One layer: [rows, inputs] to [rows, outputs].
+    /// One layer, from what its parameters are applied to [rows, inputs] to what it gives [rows, outputs].
     fn apply(&self, layer: &LayerInfo, g: &mut Graph, x: ValueId, mode: Mode) -> Result<ValueId> {
         let params = layer.params.iter().map(|&i| &self.params[i]);
         let params = params.map(|param| g.param(&param.name, param.shape)).collect::<Result<Vec<_>>>()?;
@@ -104,10 +112,9 @@ impl Description {
                 let y = g.matmul_t(x, params[0], false, true)?;
                 params.get(1).map_or(Ok(y), |&bias| g.add(y, bias))
             }
-            Layer::LayerNorm { eps, .. } => {
-                let y = g.layer_norm(x, *eps)?;
-                let [weight, bias] = params[..] else { return Ok(y) };
-                let scaled = g.mul(y, weight)?;
+            Layer::LayerNorm { .. } => {
+                let [weight, bias] = params[..] else { return Ok(x) };
+                let scaled = g.mul(x, weight)?;
                 g.add(scaled, bias)
             }
             Layer::Identity | Layer::Flatten => Ok(x),
@@ -169,8 +176,10 @@ mod tests {
         assert_eq!(built.taps[1].activation_layer, Some(Layer::Tanh));
         assert_eq!(built.taps[2].activation, built.output);
         assert_eq!(built.taps[2].activation_layer, None);
-        let inputs: Vec<_> = built.taps.iter().map(|tap| tap.input.map(|x| g.shape(x).to_vec())).collect();
-        assert_eq!(inputs, [Some(vec![3, 5]), None, Some(vec![3, 4])]);
+        let inputs: Vec<_> = built.taps.iter().map(|tap| (tap.by_example, g.shape(tap.input).to_vec())).collect();
+        let [dense, normed] = [ByExample::Dense, ByExample::Elementwise];
+        assert_eq!(inputs, [(dense, vec![3, 5]), (normed, vec![3, 4]), (dense, vec![3, 4])]);
+        assert_eq!(names(built.taps[1].input), owned("layer_norm", "3 layer_norm"));
         assert!(g.scope().is_empty());
         g.type_check().unwrap();
     }

@@ -18,6 +18,30 @@ pub struct Description {
     pub output: usize,
 }
 
+/// How the gradient of a single example's loss by a layer's parameters follows from what a backward pass over a batch has anyway:
+/// what the parameters are applied to, x, and δ = ∂ℓ/∂z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByExample {
+    /// z = W·x + b, a row an example: ∂ℓ/∂W = δxᵀ, ∂ℓ/∂b = δ.
+    Dense,
+    /// z = w∘x + b, element by element, a row an example: ∂ℓ/∂w = δ∘x, ∂ℓ/∂b = δ.
+    Elementwise,
+    /// It does not: what is known is the gradient of each micro-batch.
+    Unknown,
+}
+
+impl ByExample {
+    /// Of a kind of layer.
+    fn of(layer: &Layer) -> Self {
+        match layer {
+            Layer::Linear { .. } => Self::Dense,
+            Layer::LayerNorm { .. } => Self::Elementwise,
+            // Layers without parameters have no gradient.
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// A layer of a described model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerInfo {
@@ -29,6 +53,8 @@ pub struct LayerInfo {
     pub kind: &'static str,
     /// The layer as the settings have it.
     pub spec: Layer,
+    /// How gradients of single examples follow from those of a batch.
+    pub by_example: ByExample,
     /// How many numbers come in for an example.
     pub inputs: usize,
     /// How many go out.
@@ -108,6 +134,7 @@ impl Description {
             name: index.to_string(),
             kind: layer.word(),
             spec: layer.clone(),
+            by_example: ByExample::of(layer),
             inputs,
             outputs,
             params: (first..self.params.len()).collect(),

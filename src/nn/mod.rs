@@ -11,7 +11,7 @@ mod model;
 mod wells;
 
 pub use build::{Built, Mode, Tap};
-pub use describe::{Description, LayerInfo, Param};
+pub use describe::{ByExample, Description, LayerInfo, Param};
 pub use loss::{LossSpec, TargetSpec, TargetValues, total};
 pub use model::Model;
 pub use wells::Wells;

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod layout;
 pub mod loss;
 pub mod matmul;
+pub mod noise;
 pub mod norm;
 pub mod optimize;
 pub mod pointwise;
@@ -36,6 +37,7 @@ pub const OPS: &[&str] = &[
     "direction_stats",
     "distance_stats",
     "dropout",
+    "elementwise_stats",
     "example_stats",
     "fold",
     "fold_counts",
@@ -43,6 +45,7 @@ pub const OPS: &[&str] = &[
     "layer_norm",
     "layer_norm_grad",
     "matmul",
+    "micro_stats",
     "moved",
     "one_hot",
     "pad",

@@ -20,7 +20,7 @@ templates! {
     "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/record.wgsl"
     "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
-    "arenas.wgsl" "dropout.wgsl" "examples.wgsl" "gather.wgsl" "histogram.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
+    "arenas.wgsl" "dropout.wgsl" "examples.wgsl" "gather.wgsl" "histogram.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "noise.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
     "softmax.wgsl" "stats.wgsl" "units.wgsl" "variance.wgsl"
 }
 

@@ -2,10 +2,10 @@
 
 use super::table::{Agenda, Due, Need, Needs};
 use crate::base::Shape;
-use crate::ops::examples::ExampleStats;
 use crate::ops::histogram::BINS;
 use crate::ops::record::RECORD;
 use crate::ops::stats::TapStats;
+use std::ops::Range;
 
 /// Rows between two parts of a buffer of records: 8 records are 256 bytes, which every adapter can bind at.
 const ALIGN: usize = 8;
@@ -39,8 +39,10 @@ pub enum Part {
     Signals,
     /// Units of each layer whose activation can leave them dead, then saturated activations of each that saturates.
     Units,
-    /// Examples of each dense layer.
+    /// Examples of each resolved layer.
     Examples,
+    /// The gradient of micro-batches, of each tensor of the layers whose noise follows from that.
+    Micros,
     /// The loss.
     Loss,
     /// Losses of examples, times their shares.
@@ -73,7 +75,7 @@ pub enum Part {
 /// What is folded of taps beside the records of every layer, and what needs it.
 const TAPPED: [(Need, &[Part]); 4] = [
     (Need::Units, &[Part::Units]),
-    (Need::Examples, &[Part::Examples]),
+    (Need::Examples, &[Part::Examples, Part::Micros]),
     (Need::Projections, &[Part::Projections]),
     (Need::Slopes, &[Part::Losses, Part::Slopes]),
 ];
@@ -105,6 +107,26 @@ impl Fold {
     }
 }
 
+/// What tells the noise of a layer, or of one of its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scattered {
+    /// The layer.
+    pub layer: usize,
+    /// How many records a micro-batch has of it.
+    pub records: usize,
+}
+
+/// A layer whose noise is measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noisy {
+    /// The layer.
+    pub layer: usize,
+    /// Whether its noise is told from micro-batches, else from single examples.
+    pub by_micro: bool,
+    /// Its rows of the table.
+    pub rows: Range<usize>,
+}
+
 /// What is tapped of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tapped {
@@ -116,10 +138,14 @@ pub struct Tapped {
     pub rectified: Vec<usize>,
     /// The layers whose activation saturates.
     pub bounded: Vec<usize>,
-    /// The dense layers.
-    pub dense: Vec<usize>,
+    /// The resolved layers: those where gradients of single examples are known.
+    pub resolved: Vec<Scattered>,
+    /// The tensors of other layers, where every batch but the last of an epoch is several micro-batches.
+    pub by_micro: Vec<Scattered>,
     /// How many parameter tensors there are.
     pub tensors: usize,
+    /// Whether batches are accumulated from micro-batches.
+    pub accumulates: bool,
 }
 
 /// The layout of tap records, counts and table.
@@ -143,10 +169,13 @@ pub struct Layout {
 impl Layout {
     /// The layout for what is tapped, and when.
     pub fn new(tapped: Tapped, agenda: &Agenda) -> Self {
+        let accumulates = tapped.accumulates;
         let mut layout =
             Self { tapped, folds: Vec::new(), records: 0, counts: Vec::new(), starts: [None; PARTS], rows: 0 };
-        let every = agenda.needs(Due::default());
-        let ever = agenda.needs_ever();
+        // Products with the gradient of a batch need that gradient first: with the last of several micro-batches it is there, but
+        // the examples of those before have gone.
+        let possible = |needs: Needs| if accumulates { needs.without(Need::Projections) } else { needs };
+        let [every, ever] = [agenda.needs(Due::default()), agenda.needs_ever()].map(possible);
         layout.fold_every_step(every);
         let apart = |need| ever.has(need) && !every.has(need);
         for (_, parts) in TAPPED.iter().filter(|(need, _)| apart(*need)) {
@@ -231,10 +260,8 @@ impl Layout {
                 let bounded = self.tapped.bounded.iter().map(|&layer| TapStats::groups(&self.tapped.outputs[layer]));
                 self.tapped.rectified.iter().map(|_| 1).chain(bounded).collect()
             }
-            Part::Examples => {
-                let groups = |&layer: &usize| ExampleStats::groups(&self.tapped.outputs[layer]);
-                self.tapped.dense.iter().map(groups).collect()
-            }
+            Part::Examples => self.tapped.resolved.iter().map(|of| of.records).collect(),
+            Part::Micros => self.tapped.by_micro.iter().map(|of| of.records).collect(),
             _ => vec![TapStats::groups(&Shape::from([batch, 1]))],
         };
         self.take(part, counts.len());
@@ -265,6 +292,26 @@ impl Layout {
     /// The first row of product `which` of the tensors; none if the table has none.
     pub fn dot(&self, which: usize) -> Option<usize> {
         Some(self.row(Part::Dots)? + which * aligned(self.tapped.tensors))
+    }
+
+    /// The layers whose noise is measured, each with its rows of the table: of one part where it is resolved, else of the other.
+    pub fn noisy(&self) -> Vec<Noisy> {
+        let rows = |part, of: &[Scattered]| {
+            let first = self.row(part).unwrap_or(0);
+            let rows = of.iter().enumerate();
+            rows.map(|(i, of)| (of.layer, part == Part::Micros, first + i)).collect::<Vec<_>>()
+        };
+        let mut rows =
+            [rows(Part::Examples, &self.tapped.resolved), rows(Part::Micros, &self.tapped.by_micro)].concat();
+        rows.sort_unstable();
+        let mut layers: Vec<Noisy> = Vec::new();
+        for (layer, by_micro, row) in rows {
+            match layers.last_mut() {
+                Some(last) if last.layer == layer => last.rows.end = row + 1,
+                _ => layers.push(Noisy { layer, by_micro, rows: row..row + 1 }),
+            }
+        }
+        layers
     }
 
     /// How many rows of counts there are.

@@ -30,19 +30,19 @@
 //! | `tensor_update_ratio` | tensor | ‖Δw‖₂ / ‖w‖₂ of the tensor | how far a step moves the tensor |
 //! | `dead_units` | rectified layer | share of units with z ≤ 0 on every example of the window | units that gave nothing, and learned nothing, in the steps of the last epoch before this one (ReLU, ELU, GELU, SiLU) |
 //! | `saturated` | bounded layer | share of z with φ′(z) < 0.05·max φ′ | activations on a flat end of the sigmoid or tanh, which lets little signal through (Glorot & Bengio 2010) |
-//! | `noise_trace` | step | S = (Σ‖uᵢ‖² − B‖ḡ‖²)/(B − 1) | trace of the covariance of the examples' gradients in all dense layers (McCandlish et al. 2018) |
-//! | `noise_signal` | step | \|G\|² = ‖ḡ‖² − S·(1/B − 1/N) | square of the norm of the gradient of all dense layers, without the share of noise in it |
+//! | `noise_trace` | step | S = (Σ‖uᵢ‖² − B‖ḡ‖²)/(B − 1) | trace of the covariance of the examples' gradients in all layers with noise: of all parameters, unless a layer is left out (McCandlish et al. 2018) |
+//! | `noise_signal` | step | \|G\|² = ‖ḡ‖² − S·(1/B − 1/N) | square of the norm of the gradient of the same layers, without the share of noise in it |
 //! | `noise_scale` | step | 𝓑 = mean S / mean \|G\|² | simple noise scale in examples, both smoothed over 100 steps: about the batch size from which on more examples help little |
-//! | `layer_noise_trace` | dense layer | S of the layer | trace of the covariance of the examples' gradients in the layer |
-//! | `layer_noise_signal` | dense layer | \|G\|² of the layer | square of the layer's gradient norm without noise |
-//! | `layer_noise_scale` | dense layer | 𝓑 of the layer | noise scale of the layer alone, in examples |
+//! | `layer_noise_trace` | layer with noise | S of the layer | trace of the covariance of the examples' gradients in the layer |
+//! | `layer_noise_signal` | layer with noise | \|G\|² of the layer | square of the layer's gradient norm without noise |
+//! | `layer_noise_scale` | layer with noise | 𝓑 of the layer | noise scale of the layer alone, in examples |
 //! | `norm_test` | step | θ² = S / (B‖ḡ‖²) | norm test: pure noise gives 1, a batch that is large enough less (Byrd et al. 2012) |
-//! | `inner_product_test` | step | θ² = Var(uᵢᵀḡ) / (B‖ḡ‖⁴) | inner-product test: whether examples agree on descent along ḡ (Bollapragada et al. 2017, 2.6); null for batches in several micro-batches |
-//! | `orthogonality_test` | step | ν² = [Σ‖uᵢ‖² − Σ(uᵢᵀḡ)²/‖ḡ‖²] / [(B − 1)B‖ḡ‖²] | orthogonality test: how far examples scatter across ḡ (Bollapragada et al. 2017, 3.3); null for batches in several micro-batches |
+//! | `inner_product_test` | step | θ² = Var(uᵢᵀḡ) / (B‖ḡ‖⁴) | inner-product test: whether examples agree on descent along ḡ (Bollapragada et al. 2017, 2.6); null where batches are accumulated, as ḡ is known when the examples of earlier micro-batches have gone |
+//! | `orthogonality_test` | step | ν² = [Σ‖uᵢ‖² − Σ(uᵢᵀḡ)²/‖ḡ‖²] / [(B − 1)B‖ḡ‖²] | orthogonality test: how far examples scatter across ḡ (Bollapragada et al. 2017, 3.3); null where batches are accumulated, for the same reason |
 //! | `cabs` | step | η·S / L | batch size in examples that balances rate, variance and loss (CABS, Balles et al. 2017) |
-//! | `early_stopping` | step | 1 − B·mean(ḡⱼ²/(σⱼ² + ε)) | evidence-based stopping: above 0, what is left of the gradient is noise (Mahsereci et al. 2017); ε is 1e-5 of the layer's mean σ² |
-//! | `layer_early_stopping` | dense layer | the same of the layer | evidence-based stopping of the layer alone |
-//! | `layer_snr` | dense layer | mean of ḡⱼ²/σⱼ² − 1/B | signal-to-noise ratio of the layer's partial derivatives, those whose variance cannot be told from rounding left out (Liu et al. 2020) |
+//! | `early_stopping` | step | 1 − B·mean(ḡⱼ²/(σⱼ² + ε)) | evidence-based stopping: above 0, what is left of the gradient of the resolved layers is noise (Mahsereci et al. 2017); ε is 1e-5 of the layer's mean σ² |
+//! | `layer_early_stopping` | resolved layer | the same of the layer | evidence-based stopping of the layer alone |
+//! | `layer_snr` | resolved layer | mean of ḡⱼ²/σⱼ² − 1/B | signal-to-noise ratio of the layer's partial derivatives, those whose variance cannot be told from rounding left out (Liu et al. 2020) |
 //! | `gradient_cosine` | step | cos(g, last g) | angle between successive gradients: near −1 the steps zig-zag, near 1 they could be longer |
 //! | `update_cosine` | step | cos(g, last Δw) | angle between gradient and last update: below 0 it would still have gone down, above 0 it went too far |
 //! | `alpha` | step | −2c/b − 1 of f₀ + bs + cs² fitted to both losses and slopes | where a step ends on the parabola: −1 at its start, 0 at the minimum, 1 on the opposite wall (Schneider et al. 2021, but with the variances of the second batch for both ends); null where it does not begin downhill |
@@ -54,8 +54,13 @@
 //! | `distance` | step | ‖w − w₀‖₂ | distance of all parameters from where training began |
 //! | `layer_distance` | layer | ‖w − w₀‖₂ of the layer | distance of the layer from where training began |
 //!
-//! uᵢ is the part of an example in the mean gradient, see [`Noise`]; it costs no per-example gradient, as in a dense layer its norm
-//! follows from two norms of rows ([`crate::ops::examples`]).
+//! uᵢ is the part of an example in the mean gradient, see [`Noise`]. In a *resolved* layer its norm costs no per-example gradient: in a
+//! dense one it follows from two norms of rows ([`crate::ops::examples`]), of the scale and shift of `layer_norm` from products of
+//! elements ([`crate::ops::noise`]). Layers with noise are these, and all others where every batch but the last of an epoch is
+//! accumulated from several micro-batches: S is then (Σ‖sₘ‖²/nₘ − B‖ḡ‖²)/(k − 1), sₘ being the sum of uᵢ over micro-batch m of nₘ
+//! examples, of k. It has the same mean, but with few micro-batches a far wider spread. A single micro-batch says nothing of them:
+//! where batches are no larger they are left out, of the noise of all layers too, and at the end of an epoch readings before it
+//! stand. All kinds of layer that there are now are resolved ([`crate::nn`] says how), so that the noise is that of all parameters.
 //!
 //! Norms survive vanishing: the device sums squares of numbers scaled by a power of two (see [`crate::ops::record`]), so that
 //! gradients near 1e-30 have a norm in f32. Means, maxima and norms are of the finite elements; how many are not is a
@@ -75,8 +80,8 @@ mod values;
 mod variance;
 
 pub use interval::{Quotient, quotient};
-pub use layout::{Fold, Layout, Part, RecordSpan, Tapped, aligned};
-pub use noise::{Against, Noise, NoiseReader, SCALE_MAX, STEPS_SETTLED};
+pub use layout::{Fold, Layout, Noisy, Part, RecordSpan, Scattered, Tapped, aligned};
+pub use noise::{Against, Noise, NoiseReader, SCALE_MAX, STEPS_SETTLED, Scatter};
 pub use quantity::{QUANTITIES, Quantity, Scope, find};
 pub use reading::{NonFinite, Reader};
 pub use series::NoiseSeries;

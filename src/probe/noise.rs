@@ -4,6 +4,11 @@
 //! An example's part in the gradient ḡ = Σ wᵢ∇ℓᵢ / Σ wᵢ of a batch of B is uᵢ = B·wᵢ∇ℓᵢ / Σ wᵢ, so that ḡ is their mean. From Σ‖uᵢ‖² and
 //! ‖ḡ‖² alone follow S, the trace of their covariance, and |G|², the square of the gradient's norm without noise. Both are
 //! unbiased; their quotient is not, so they are smoothed apart and divided at the end.
+//!
+//! Where gradients of single examples are not known, the same follows from those of micro-batches (the paper's appendix A.1, for
+//! micro-batches of any sizes): sₘ = Σ uᵢ over the nₘ examples of micro-batch m has E‖sₘ‖² = nₘS + nₘ²|G|², so that
+//! Σ‖sₘ‖²/nₘ − B‖ḡ‖² is (k − 1)S in the mean over draws, k being how many there are. An example is a micro-batch of one.
+//! Both rest on examples being drawn in any order: micro-batches that are sorted by class have another S.
 
 use super::series::NoiseSeries;
 
@@ -49,7 +54,7 @@ pub const SCALE_MAX: f64 = 1e12;
 /// S and |G|².
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
-    /// S = (Σ‖uᵢ‖² − B‖ḡ‖²)/(B − 1): the trace of the covariance of per-example gradients.
+    /// S = (Σ‖sₘ‖²/nₘ − B‖ḡ‖²)/(k − 1): the trace of the covariance of per-example gradients.
     pub trace: f64,
     /// |G|² = ‖ḡ‖² − S·(1/B − 1/N).
     pub signal: f64,
@@ -59,7 +64,12 @@ impl Noise {
     /// The estimate of a batch of `rows` ≥ 2 examples from Σ‖uᵢ‖² and ‖ḡ‖². `population` is how many examples there are in all to
     /// draw from without replacement; infinite where no two draws of an example are alike.
     pub fn of_batch(example_squares: f64, mean_square: f64, rows: f64, population: f64) -> Self {
-        let trace = (example_squares - rows * mean_square) / (rows - 1.0);
+        Self::of_groups(example_squares, rows, mean_square, rows, population)
+    }
+
+    /// The same from Σ‖sₘ‖²/nₘ over `groups` ≥ 2 micro-batches.
+    pub fn of_groups(group_squares: f64, groups: f64, mean_square: f64, rows: f64, population: f64) -> Self {
+        let trace = (group_squares - rows * mean_square) / (groups - 1.0);
         Self { trace, signal: mean_square - trace * (1.0 / rows - 1.0 / population) }
     }
 
@@ -69,20 +79,31 @@ impl Noise {
     }
 }
 
-/// What a step says of the noise in each dense layer, and the smoothed readings of the steps so far.
+/// What a step says of a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scatter {
+    /// Σ‖wᵢ∇ℓᵢ‖² over the examples, or, over micro-batches, the sum of ‖gₘ‖²/nₘ, gₘ being the gradient of one of nₘ examples.
+    pub squares: f64,
+    /// How many examples or micro-batches these are.
+    pub groups: usize,
+    /// The square of the norm of the gradient.
+    pub gradient: f64,
+}
+
+/// What a step says of the noise in each layer, and the smoothed readings of the steps so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoiseReader {
     population: f64,
     steps: u64,
-    /// The last step's readings, of each dense layer and then of all together.
+    /// The last step's readings, of each layer and then of all together.
     last: Vec<Noise>,
     smoothed: Vec<Noise>,
-    /// All dense layers together, over the run.
+    /// All layers together, over the run.
     series: NoiseSeries,
 }
 
 impl NoiseReader {
-    /// For so many dense layers, and a population as for [`Noise::of_batch`].
+    /// For so many layers, and a population as for [`Noise::of_batch`].
     pub fn new(layers: usize, population: f64) -> Self {
         let none = vec![Noise::default(); if layers == 0 { 0 } else { layers + 1 }];
         Self { population, steps: 0, last: none.clone(), smoothed: none, series: NoiseSeries::default() }
@@ -93,22 +114,22 @@ impl NoiseReader {
         self.last.is_empty()
     }
 
-    /// Takes in a step: for each dense layer Σ‖wᵢ∇ℓᵢ‖² and the square of the norm of its gradient. `weight` is Σ wᵢ. A batch of one
-    /// example says nothing of noise: the readings before it stand. No allocation.
-    pub fn push(&mut self, layers: impl Iterator<Item = (f64, f64)>, rows: usize, weight: f64) {
-        let rows = rows as f64;
-        if rows < 2.0 || weight == 0.0 {
+    /// Takes in a step of `rows` examples: what it says of each layer. `weight` is Σ wᵢ. A batch of one example, or of one micro-batch
+    /// where that is all that some layer has, says nothing of noise: the readings before it stand. No allocation.
+    pub fn push(&mut self, layers: impl Iterator<Item = Scatter> + Clone, rows: usize, weight: f64) {
+        if rows < 2 || weight == 0.0 || layers.clone().any(|layer| layer.groups < 2) {
             return;
         }
         let Some((whole, of_layers)) = self.last.split_last_mut() else { return };
-        let unit = 1.0 / (weight * weight);
-        let mut sums = [0.0; 2];
-        for (layer, (squares, gradient)) in of_layers.iter_mut().zip(layers) {
-            let (squares, gradient) = (squares * unit * rows * rows, gradient * unit);
-            *layer = Noise::of_batch(squares, gradient, rows, self.population);
-            sums = [sums[0] + squares, sums[1] + gradient];
+        let (rows, unit) = (rows as f64, 1.0 / (weight * weight));
+        // Both S and |G|² are sums over parameters.
+        *whole = Noise::default();
+        for (last, layer) in of_layers.iter_mut().zip(layers) {
+            let (squares, gradient) = (layer.squares * unit * rows * rows, layer.gradient * unit);
+            *last = Noise::of_groups(squares, layer.groups as f64, gradient, rows, self.population);
+            whole.trace += last.trace;
+            whole.signal += last.signal;
         }
-        *whole = Noise::of_batch(sums[0], sums[1], rows, self.population);
         if !(whole.trace.is_finite() && whole.signal.is_finite()) {
             return;
         }
@@ -121,7 +142,7 @@ impl NoiseReader {
         }
     }
 
-    /// The last step's readings, of each dense layer and then of all together; none if there are no dense layers.
+    /// The last step's readings, of each layer and then of all together; none if no layer is measured.
     pub fn last(&self) -> &[Noise] {
         &self.last
     }
@@ -136,7 +157,7 @@ impl NoiseReader {
         self.steps >= STEPS_SETTLED
     }
 
-    /// The smoothed noise scale of all dense layers together, once there are steps enough to smooth over; none while noise hides
+    /// The smoothed noise scale of all layers together, once there are steps enough to smooth over; none while noise hides
     /// the gradient.
     pub fn scale(&self) -> Option<f64> {
         self.settled_scale().filter(|scale| scale.is_finite())
@@ -148,7 +169,7 @@ impl NoiseReader {
         Some(if whole.signal > 0.0 { whole.scale() } else { f64::INFINITY })
     }
 
-    /// All dense layers together, over the run.
+    /// All layers together, over the run.
     pub fn series(&self) -> &NoiseSeries {
         &self.series
     }
@@ -260,35 +281,141 @@ mod tests {
         assert_eq!(Noise { trace: 1.0, signal: -0.1 }.scale(), SCALE_MAX);
     }
 
+    /// Every order in which `drawn` of these numbers can be drawn.
+    fn orders(numbers: &[f64], drawn: usize) -> Vec<Vec<f64>> {
+        if drawn == 0 {
+            return vec![Vec::new()];
+        }
+        let with = |i: usize| {
+            let rest = [&numbers[..i], &numbers[i + 1..]].concat();
+            orders(&rest, drawn - 1).into_iter().map(move |order| [vec![numbers[i]], order].concat())
+        };
+        (0..numbers.len()).flat_map(with).collect()
+    }
+
+    /// Σ‖sₘ‖²/nₘ of neighbours in groups of these sizes; `alike` takes the mean size for each.
+    fn group_squares(gradients: &[f64], sizes: &[usize], alike: bool) -> f64 {
+        let (mut rest, mean) = (gradients, gradients.len() as f64 / sizes.len() as f64);
+        let mut square = |&size: &usize| {
+            let (own, behind) = rest.split_at(size);
+            rest = behind;
+            own.iter().sum::<f64>().powi(2) / if alike { mean } else { size as f64 }
+        };
+        sizes.iter().map(&mut square).sum()
+    }
+
+    /// Over all draws from a finite population, the mean of the estimate is S and |G|² themselves, whatever the micro-batches.
+    #[test]
+    fn micro_batches_of_any_sizes_are_right_in_the_mean_over_all_draws() {
+        const ALL: [f64; 6] = [1.0, -2.0, 4.0, 0.5, 3.0, 7.0];
+        let mean = ALL.iter().sum::<f64>() / 6.0;
+        let trace = ALL.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5.0;
+        let is_right = |sizes: &[usize], groups: usize, alike: bool| {
+            let (rows, draws) = (sizes.iter().sum::<usize>(), orders(&ALL, sizes.iter().sum()));
+            let mut found = Noise::default();
+            for draw in &draws {
+                let square = (draw.iter().sum::<f64>() / rows as f64).powi(2);
+                let noise =
+                    Noise::of_groups(group_squares(draw, sizes, alike), groups as f64, square, rows as f64, 6.0);
+                found.trace += noise.trace / draws.len() as f64;
+                found.signal += noise.signal / draws.len() as f64;
+            }
+            (found.trace / trace - 1.0).abs() < 1e-12 && (found.signal / mean.powi(2) - 1.0).abs() < 1e-12
+        };
+        for sizes in [&[1, 1, 1, 1][..], &[2, 2], &[2, 1, 1], &[3, 1], &[1, 3], &[2, 2, 1], &[5, 1], &[3, 3]] {
+            let (groups, same) = (sizes.len(), sizes.iter().all(|size| *size == sizes[0]));
+            assert!(is_right(sizes, groups, false) && !is_right(sizes, groups + 1, false), "{sizes:?}");
+            assert_eq!(is_right(sizes, groups, true), same, "{sizes:?}");
+        }
+    }
+
+    /// McCandlish et al. 2018, A.2 and A.3, where micro-batches are of one size.
+    #[test]
+    fn micro_batches_of_one_size_are_the_two_batch_sizes_of_the_paper() {
+        let gradients = [0.3, -1.0, 2.0, 5.0, 0.25, 1.5];
+        let (big, small) = (6.0, 2.0);
+        let big_square = (gradients.iter().sum::<f64>() / big).powi(2);
+        let small_square = gradients.chunks(2).map(|g| (g.iter().sum::<f64>() / small).powi(2)).sum::<f64>() / 3.0;
+        let signal = (big * big_square - small * small_square) / (big - small);
+        let trace = (small_square - big_square) / (1.0 / small - 1.0 / big);
+        let noise = Noise::of_groups(group_squares(&gradients, &[2, 2, 2], false), 3.0, big_square, big, f64::INFINITY);
+        assert!((noise.trace / trace - 1.0).abs() < 1e-12 && (noise.signal / signal - 1.0).abs() < 1e-12, "{noise:?}");
+    }
+
+    /// |G|² = 1 and S = 500 again, in micro-batches of 16, 16, 16 and a short one of 5.
+    #[test]
+    fn short_micro_batches_weigh_as_much_as_they_tell() {
+        let mut stream = Stream::new(13, StreamId::Data(0));
+        const D: usize = 40;
+        const SIZES: [f64; 4] = [16.0, 16.0, 16.0, 5.0];
+        const DRAWS: usize = 20_000;
+        let (g, sigma) = ((1.0 / D as f64).sqrt(), (500.0 / D as f64).sqrt());
+        let mut found = Noise::default();
+        for _ in 0..DRAWS {
+            let (mut squares, mut mean) = (0.0, 0.0);
+            for _ in 0..D {
+                let sums = SIZES.map(|n| n * g + n.sqrt() * sigma * normal(&mut stream));
+                squares += sums.iter().zip(SIZES).map(|(s, n)| s * s / n).sum::<f64>();
+                mean += (sums.iter().sum::<f64>() / 53.0).powi(2);
+            }
+            let noise = Noise::of_groups(squares, 4.0, mean, 53.0, f64::INFINITY);
+            found.trace += noise.trace / DRAWS as f64;
+            found.signal += noise.signal / DRAWS as f64;
+        }
+        assert!((found.trace / 500.0 - 1.0).abs() < 0.01, "{found:?}");
+        assert!((found.signal - 1.0).abs() < 0.1, "{found:?}: that of single batches has a spread of 2.6");
+    }
+
+    /// Σ‖wᵢ∇ℓᵢ‖² and the square of the gradient's norm of each layer, in so many groups.
+    fn layers<const N: usize>(of: [(f64, f64); N], groups: usize) -> impl Iterator<Item = Scatter> + Clone {
+        of.into_iter().map(move |(squares, gradient)| Scatter { squares, groups, gradient })
+    }
+
+    #[test]
+    fn a_layer_by_examples_and_one_by_micro_batches_add_up() {
+        let mut reader = NoiseReader::new(2, f64::INFINITY);
+        // Gradients 1, 3, 5, 3 of single examples; of the other layer 0, 2, 4, 2, in two micro-batches of two.
+        let by_example = Scatter { squares: 44.0 / 16.0, groups: 4, gradient: 9.0 };
+        let by_micro = Scatter { squares: (4.0 + 36.0) / 2.0 / 16.0, groups: 2, gradient: 4.0 };
+        let both = [by_example, by_micro];
+        reader.push(both.into_iter(), 4, 1.0);
+        let of = |trace: f64, mean: f64| Noise { trace, signal: mean - trace / 4.0 };
+        assert_eq!(reader.last(), [of(8.0 / 3.0, 9.0), of(4.0, 4.0), of(8.0 / 3.0 + 4.0, 13.0)]);
+        let before = reader.clone();
+        reader.push([by_example, Scatter { groups: 1, ..by_micro }].into_iter(), 4, 1.0);
+        assert_eq!(reader, before, "one micro-batch says nothing");
+    }
+
     #[test]
     fn weights_and_sums_do_not_change_the_noise() {
         // The same two examples: as a mean (wᵢ = 1/2), and as a sum (wᵢ = 1).
         let mut mean = NoiseReader::new(1, f64::INFINITY);
-        mean.push([(0.25 * 10.0, 4.0)].into_iter(), 2, 1.0);
+        mean.push(layers([(0.25 * 10.0, 4.0)], 2), 2, 1.0);
         let mut sum = NoiseReader::new(1, f64::INFINITY);
-        sum.push([(10.0, 16.0)].into_iter(), 2, 2.0);
+        sum.push(layers([(10.0, 16.0)], 2), 2, 2.0);
         assert_eq!((mean.last(), mean.last()[0]), (sum.last(), Noise { trace: 2.0, signal: 3.0 }));
     }
 
     #[test]
     fn what_says_nothing_changes_nothing_and_a_state_goes_on() {
         let mut reader = NoiseReader::new(2, 100.0);
-        reader.push([(3.0, 1.0), (5.0, 2.0)].into_iter(), 4, 1.0);
-        reader.push([(2.0, 1.5), (5.0, 2.0)].into_iter(), 4, 1.0);
+        reader.push(layers([(3.0, 1.0), (5.0, 2.0)], 4), 4, 1.0);
+        reader.push(layers([(2.0, 1.5), (5.0, 2.0)], 4), 4, 1.0);
         let before = reader.clone();
-        reader.push([(9.0, 9.0), (9.0, 9.0)].into_iter(), 1, 1.0);
-        reader.push([(f64::NAN, 9.0), (9.0, 9.0)].into_iter(), 4, 0.0);
+        reader.push(layers([(9.0, 9.0), (9.0, 9.0)], 1), 1, 1.0);
+        reader.push(layers([(f64::NAN, 9.0), (9.0, 9.0)], 4), 4, 0.0);
+        reader.push(layers([(9.0, 9.0), (9.0, 9.0)], 1), 4, 1.0);
         assert_eq!(reader, before);
         let mut again = NoiseReader::new(2, 100.0);
         assert!(again.restore(&reader.to_numbers()) && again == reader);
         assert!(!again.restore(&[1.0; 5]) && !again.restore(&[]));
         assert!(NoiseReader::new(0, 1.0).last().is_empty());
         assert_eq!(reader.scale(), None);
-        (0..98).for_each(|_| reader.push([(0.3, 1.0), (0.6, 2.0)].into_iter(), 4, 1.0));
+        (0..98).for_each(|_| reader.push(layers([(0.3, 1.0), (0.6, 2.0)], 4), 4, 1.0));
         assert!(reader.smoothed()[2].signal > 0.0);
         assert_eq!(reader.scale(), Some(reader.smoothed()[2].scale()));
         assert_eq!(reader.scale(), reader.settled_scale());
-        (0..500).for_each(|_| reader.push([(0.1, 0.0), (0.2, 0.0)].into_iter(), 4, 1.0));
+        (0..500).for_each(|_| reader.push(layers([(0.1, 0.0), (0.2, 0.0)], 4), 4, 1.0));
         assert_eq!((reader.scale(), reader.settled_scale()), (None, Some(f64::INFINITY)));
     }
 }

@@ -7,12 +7,14 @@ use super::table::ProbeId;
 pub enum Scope {
     /// The whole step: one number.
     Step,
-    /// All dense layers together: one number, none where there are no such layers.
+    /// All layers whose noise is measured together: one number, none where there are no such layers.
     Noise,
     /// Each layer with parameters.
     Layer,
-    /// Each dense layer.
-    Dense,
+    /// Each layer whose noise is measured.
+    Noisy,
+    /// Each layer where gradients of single examples are known.
+    Resolved,
     /// Each layer whose activation can leave units dead.
     Rectified,
     /// Each layer whose activation saturates.
@@ -162,14 +164,14 @@ pub const QUANTITIES: [Quantity; 45] = [
         ProbeId::Noise,
         Scope::Noise,
         "S = (Σ‖uᵢ‖² − B‖ḡ‖²)/(B − 1)",
-        "trace of the covariance of the examples' gradients in all dense layers (McCandlish et al. 2018)",
+        "trace of the covariance of the examples' gradients in all layers with noise: of all parameters, unless a layer is left out (McCandlish et al. 2018)",
     ),
     row(
         "noise_signal",
         ProbeId::Noise,
         Scope::Noise,
         "|G|² = ‖ḡ‖² − S·(1/B − 1/N)",
-        "square of the norm of the gradient of all dense layers, without the share of noise in it",
+        "square of the norm of the gradient of the same layers, without the share of noise in it",
     ),
     row(
         "noise_scale",
@@ -181,21 +183,21 @@ pub const QUANTITIES: [Quantity; 45] = [
     row(
         "layer_noise_trace",
         ProbeId::Noise,
-        Scope::Dense,
+        Scope::Noisy,
         "S of the layer",
         "trace of the covariance of the examples' gradients in the layer",
     ),
     row(
         "layer_noise_signal",
         ProbeId::Noise,
-        Scope::Dense,
+        Scope::Noisy,
         "|G|² of the layer",
         "square of the layer's gradient norm without noise",
     ),
     row(
         "layer_noise_scale",
         ProbeId::Noise,
-        Scope::Dense,
+        Scope::Noisy,
         "𝓑 of the layer",
         "noise scale of the layer alone, in examples",
     ),
@@ -211,14 +213,14 @@ pub const QUANTITIES: [Quantity; 45] = [
         ProbeId::Variance,
         Scope::Noise,
         "θ² = Var(uᵢᵀḡ) / (B‖ḡ‖⁴)",
-        "inner-product test: whether examples agree on descent along ḡ (Bollapragada et al. 2017, 2.6); null for batches in several micro-batches",
+        "inner-product test: whether examples agree on descent along ḡ (Bollapragada et al. 2017, 2.6); null where batches are accumulated, as ḡ is known when the examples of earlier micro-batches have gone",
     ),
     row(
         "orthogonality_test",
         ProbeId::Variance,
         Scope::Noise,
         "ν² = [Σ‖uᵢ‖² − Σ(uᵢᵀḡ)²/‖ḡ‖²] / [(B − 1)B‖ḡ‖²]",
-        "orthogonality test: how far examples scatter across ḡ (Bollapragada et al. 2017, 3.3); null for batches in several micro-batches",
+        "orthogonality test: how far examples scatter across ḡ (Bollapragada et al. 2017, 3.3); null where batches are accumulated, for the same reason",
     ),
     row(
         "cabs",
@@ -232,19 +234,19 @@ pub const QUANTITIES: [Quantity; 45] = [
         ProbeId::Variance,
         Scope::Noise,
         "1 − B·mean(ḡⱼ²/(σⱼ² + ε))",
-        "evidence-based stopping: above 0, what is left of the gradient is noise (Mahsereci et al. 2017); ε is 1e-5 of the layer's mean σ²",
+        "evidence-based stopping: above 0, what is left of the gradient of the resolved layers is noise (Mahsereci et al. 2017); ε is 1e-5 of the layer's mean σ²",
     ),
     row(
         "layer_early_stopping",
         ProbeId::Variance,
-        Scope::Dense,
+        Scope::Resolved,
         "the same of the layer",
         "evidence-based stopping of the layer alone",
     ),
     row(
         "layer_snr",
         ProbeId::Variance,
-        Scope::Dense,
+        Scope::Resolved,
         "mean of ḡⱼ²/σⱼ² − 1/B",
         "signal-to-noise ratio of the layer's partial derivatives, those whose variance cannot be told from rounding left out (Liu et al. 2020)",
     ),

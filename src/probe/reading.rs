@@ -1,8 +1,8 @@
 //! From the device's table to the values of a step.
 
 use super::direction::Direction;
-use super::layout::{Layout, Part};
-use super::noise::NoiseReader;
+use super::layout::{Layout, Noisy, Part};
+use super::noise::{NoiseReader, Scatter};
 use super::table::{Agenda, Due, ProbeId};
 use super::units::UnitsReader;
 use super::values::{Columns, Measured, Sizes, Taken, Values};
@@ -49,6 +49,8 @@ pub struct Reader {
     pub(super) layer_tensors: Vec<Range<usize>>,
     units: UnitsReader,
     pub(super) noise: NoiseReader,
+    /// The layers that it is of.
+    pub(super) noisy: Vec<Noisy>,
     pub(super) direction: Direction,
     /// The groups of what is seldom due in every step.
     rest: Due,
@@ -71,14 +73,14 @@ impl Count {
     }
 }
 
-/// The readings of the noise to their columns: three numbers of all dense layers together, then three columns of single ones.
+/// The readings of the noise to their columns: three numbers of all layers together, then three columns of single ones.
 fn spread_noise(reader: &NoiseReader, out: &mut [f64]) {
     let all = reader.last().iter().zip(reader.smoothed());
     let numbers = all.map(|(last, smoothed)| [last.trace, last.signal, smoothed.scale()]);
-    let dense = out.len() / NOISE_COLUMNS - 1;
-    let (whole, by_dense) = out.split_at_mut(NOISE_COLUMNS);
+    let layers = out.len() / NOISE_COLUMNS - 1;
+    let (whole, by_layer) = out.split_at_mut(NOISE_COLUMNS);
     for (i, numbers) in numbers.enumerate() {
-        if i < dense { spread(by_dense, numbers, i, dense) } else { spread(whole, numbers, 0, 1) }
+        if i < layers { spread(by_layer, numbers, i, layers) } else { spread(whole, numbers, 0, 1) }
     }
 }
 
@@ -139,10 +141,11 @@ impl Reader {
         let tapped = &layout.tapped;
         let bound = |layer: usize| of.tensor_layers.partition_point(|&other| other < layer);
         let has = |probe| agenda.group(probe).is_some();
-        let noisy = has(ProbeId::Noise) || has(ProbeId::Variance);
+        let noisy = if has(ProbeId::Noise) || has(ProbeId::Variance) { layout.noisy() } else { Vec::new() };
         let sizes = Sizes {
             layers: tapped.activations.len(),
-            dense: tapped.dense.len(),
+            resolved: tapped.resolved.len(),
+            noisy: noisy.len(),
             rectified: tapped.rectified.len(),
             bounded: tapped.bounded.len(),
             tensors: tapped.tensors,
@@ -164,7 +167,8 @@ impl Reader {
             // Without statistics the table has no row for them.
             tensors: of.tensor_lens.iter().take(measured).map(|&len| Count::of(len)).collect(),
             units: UnitsReader::new(of.window, sizes.rectified, sizes.bounded),
-            noise: NoiseReader::new(if noisy { sizes.dense } else { 0 }, of.population),
+            noise: NoiseReader::new(noisy.len(), of.population),
+            noisy,
             direction: Direction::new(if has(ProbeId::Direction) { sizes.tensors } else { 0 }),
             layout,
         }
@@ -307,18 +311,21 @@ impl Reader {
     }
 
     fn read_noise(&mut self, table: &[f64], taken: Taken, flat: &mut [f64]) {
-        let Some(first) = self.layout.row(Part::Examples) else { return };
         let exponent_min = self.exponent_min;
         let gradients = &flat[LOSS_COLUMNS + STEP_COLUMNS + 4 * self.activations.len()..];
-        let of_layers = self.layout.tapped.dense.iter().zip(table[first * RECORD..].chunks_exact(RECORD)).map(
-            |(&layer, record)| {
-                let unit = unit(record[MAX], exponent_min);
-                (record[SQUARES] * unit * unit, gradients[layer] * gradients[layer])
-            },
-        );
+        let squares = |row: usize| {
+            let record = &table[row * RECORD..][..RECORD];
+            let unit = unit(record[MAX], exponent_min);
+            record[SQUARES] * unit * unit
+        };
+        let of_layers = self.noisy.iter().map(|of| Scatter {
+            squares: of.rows.clone().map(squares).sum(),
+            groups: if of.by_micro { taken.micros } else { taken.rows },
+            gradient: gradients[of.layer] * gradients[of.layer],
+        });
         self.noise.push(of_layers, taken.rows, taken.weight);
         if self.has(ProbeId::Noise, taken.due) {
-            let columns = NOISE_COLUMNS * (self.layout.tapped.dense.len() + 1);
+            let columns = NOISE_COLUMNS * (self.noisy.len() + 1);
             spread_noise(&self.noise, &mut flat[self.starts[ProbeId::Noise as usize]..][..columns]);
         }
     }
@@ -345,19 +352,19 @@ pub(super) const LOSS_COLUMNS: usize = 3;
 pub(super) const STEP_COLUMNS: usize = 3;
 const LAYER_COLUMNS: usize = 6;
 const TENSOR_COLUMNS: usize = 8;
-/// Columns of the noise: of all dense layers, and of each.
+/// Columns of the noise: of all layers, and of each.
 const NOISE_COLUMNS: usize = 3;
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::Tapped;
+    use super::super::layout::{Scattered, Tapped};
     use super::*;
     use crate::base::{Cadence, Shape};
     use crate::ops::histogram::BINS;
 
     const TAKEN: Taken = Taken { lr: 0.1, rows: 4, signal_rows: 4, weight: 1.0, micros: 1, due: Due::EVERY_STEP };
 
-    /// Of two layers with a tensor each, the second of them dense; probes from the statistics on at these cadences.
+    /// Of two layers with a tensor each, the second of them resolved; probes from the statistics on at these cadences.
     fn reader(cadences: &[u64]) -> Reader {
         let every = |n: u64| if n == 0 { Cadence::Never } else { Cadence::Every(n) };
         let agenda = Agenda::new(&std::array::from_fn(|i| every(cadences.get(i).copied().unwrap_or(0)))).unwrap();
@@ -367,8 +374,10 @@ mod tests {
             outputs: shapes,
             rectified: vec![0],
             bounded: vec![1],
-            dense: vec![1],
+            resolved: vec![Scattered { layer: 1, records: 1 }],
+            by_micro: Vec::new(),
             tensors: 2,
+            accumulates: false,
         };
         let of = Measured {
             single_precision: true,

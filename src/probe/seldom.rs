@@ -1,7 +1,7 @@
 //! Reading what is seldom due in every step: variances, directions, histograms, distances.
 
 use super::direction::{Ends, cosine};
-use super::layout::Part;
+use super::layout::{Part, Scattered};
 use super::reading::{LOSS_COLUMNS, Reader, STEP_COLUMNS, spread};
 use super::table::ProbeId;
 use super::values::{ABSENT, Taken};
@@ -10,7 +10,7 @@ use crate::ops::histogram::BINS;
 use crate::ops::record::{MAX, RECORD, SQUARES, SUM, WEIGHT_SQUARES, ZEROS};
 use std::ops::Range;
 
-/// Columns of the variance that are of all dense layers.
+/// Columns of the variance that are of all layers together.
 const TEST_COLUMNS: usize = 5;
 /// Columns of the direction that are of all tensors.
 const DIRECTION_COLUMNS: usize = 3;
@@ -21,7 +21,8 @@ impl Reader {
     pub(super) fn read_rest(&mut self, table: &[f64], taken: Taken, flat: &mut [f64]) {
         let start = |probe: ProbeId| self.starts[probe as usize];
         let is_due = |probe| self.has(probe, taken.due);
-        if is_due(ProbeId::Variance) && !self.noise.is_empty() && taken.rows > 1 {
+        let tells = taken.micros > 1 || self.layout.tapped.by_micro.is_empty();
+        if is_due(ProbeId::Variance) && !self.noise.is_empty() && taken.rows > 1 && tells {
             self.read_variance(table, taken, flat, start(ProbeId::Variance));
         }
         if is_due(ProbeId::Direction) {
@@ -63,29 +64,29 @@ impl Reader {
     }
 
     fn read_variance(&self, table: &[f64], taken: Taken, flat: &mut [f64], start: usize) {
-        let dense = &self.layout.tapped.dense;
+        let resolved = &self.layout.tapped.resolved;
         let gradients = self.layer_gradients(flat);
-        let in_one_piece = taken.micros == 1;
         let batch = Batch {
             loss: flat[0],
             lr: taken.lr,
             rows: taken.rows as f64,
             weight: taken.weight,
-            gradient: dense.iter().map(|&layer| gradients[layer] * gradients[layer]).sum(),
-            examples: (0..dense.len()).map(|i| self.squares(table, Part::Examples, i)).sum(),
-            projections: in_one_piece.then(|| self.squares(table, Part::Projections, 0)),
+            gradient: self.noisy.iter().map(|of| gradients[of.layer] * gradients[of.layer]).sum(),
+            examples: (0..resolved.len()).map(|i| self.squares(table, Part::Examples, i)).sum(),
+            // Where batches are accumulated the table has none of them.
+            projections: self.layout.row(Part::Projections).map(|_| self.squares(table, Part::Projections, 0)),
             noise: self.noise.last().last().copied().unwrap_or_default(),
         };
-        let of_layer = |&layer: &usize| Sums {
+        let of_layer = |&Scattered { layer, .. }: &Scattered| Sums {
             len: self.tensors[self.layer_tensors[layer].clone()].iter().map(|tensor| tensor.len).sum(),
             without: self.field(table, Part::Variance, layer, ZEROS),
             ratios: self.field(table, Part::Variance, layer, WEIGHT_SQUARES),
             damped: self.field(table, Part::Stopping, layer, WEIGHT_SQUARES),
         };
         let (whole, by_layer) = flat[start..].split_at_mut(TEST_COLUMNS);
-        let (stopping, snr) = by_layer.split_at_mut(dense.len());
+        let (stopping, snr) = by_layer.split_at_mut(resolved.len());
         let mut all = Sums::default();
-        for (i, sums) in dense.iter().map(of_layer).enumerate() {
+        for (i, sums) in resolved.iter().map(of_layer).enumerate() {
             all.add(sums);
             (stopping[i], snr[i]) = (sums.stopping(batch.rows), sums.snr(batch.rows));
         }

@@ -30,13 +30,14 @@ pub enum Need {
     Records,
     /// Ages of units and counts of saturated activations, from pre-activations.
     Units,
-    /// The norm of each example's gradient in dense layers, from rows of inputs and signals.
+    /// The norm of each example's gradient in resolved layers, from rows of inputs and signals; of the others that of each
+    /// micro-batch.
     Examples,
-    /// Sums over examples of squared partial derivatives in dense layers: one more matrix product each.
+    /// Sums over examples of squared partial derivatives in resolved layers: in dense ones one more matrix product each.
     Squares,
-    /// Products of each example's gradient with the mean gradient: one more matrix product each, and a batch in one piece.
+    /// Products of each example's gradient with the mean gradient: one more matrix product a dense layer, and a batch in one piece.
     Projections,
-    /// Products of each example's gradient with the last update: one more matrix product each.
+    /// Products of each example's gradient in resolved layers with the last update: one more matrix product a dense layer.
     Slopes,
     /// The gradient and the update of the step before.
     Last,
@@ -58,6 +59,11 @@ impl Needs {
 
     fn with(self, needs: &[Need]) -> Self {
         Self(needs.iter().fold(self.0, |set, &need| set | 1 << need as u16))
+    }
+
+    /// Those but this one.
+    pub fn without(self, need: Need) -> Self {
+        Self(self.0 & !(1 << need as u16))
     }
 
     /// Those that are in the other set too.

@@ -11,8 +11,10 @@ use std::sync::Arc;
 pub struct Sizes {
     /// Layers with parameters.
     pub layers: usize,
-    /// Dense layers.
-    pub dense: usize,
+    /// Layers where gradients of single examples are known.
+    pub resolved: usize,
+    /// Layers whose noise is measured.
+    pub noisy: usize,
     /// Layers whose activation can leave units dead.
     pub rectified: usize,
     /// Layers whose activation saturates.
@@ -25,9 +27,10 @@ impl Sizes {
     fn width(&self, scope: Scope) -> usize {
         match scope {
             Scope::Step => 1,
-            Scope::Noise => usize::from(self.dense > 0),
+            Scope::Noise => usize::from(self.noisy > 0),
             Scope::Layer => self.layers,
-            Scope::Dense => self.dense,
+            Scope::Resolved => self.resolved,
+            Scope::Noisy => self.noisy,
             Scope::Rectified => self.rectified,
             Scope::Bounded => self.bounded,
             Scope::Tensor => self.tensors,

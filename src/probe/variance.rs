@@ -3,7 +3,7 @@
 use super::noise::Noise;
 use super::values::ABSENT;
 
-/// A batch, and its gradient in all dense layers.
+/// A batch, and its gradient in all layers whose noise is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Batch {
     pub loss: f64,
@@ -16,7 +16,7 @@ pub(super) struct Batch {
     pub gradient: f64,
     /// Σ‖wᵢ∇ℓᵢ‖².
     pub examples: f64,
-    /// Σ(wᵢ∇ℓᵢᵀg)², where the batch came in one piece.
+    /// Σ(wᵢ∇ℓᵢᵀg)²; none where that is not known.
     pub projections: Option<f64>,
     /// S and |G|².
     pub noise: Noise,
@@ -25,12 +25,12 @@ pub(super) struct Batch {
 impl Batch {
     /// Norm test, inner-product test, orthogonality test, CABS.
     pub fn tests(&self) -> [f64; 4] {
-        let Self { rows, gradient, examples, noise, .. } = *self;
+        let Self { rows, gradient, examples, projections, noise, .. } = *self;
         let norm = noise.trace * self.weight * self.weight / (rows * gradient);
         // With uᵢ = B·wᵢ∇ℓᵢ/W all powers of W fall out, and Σ uᵢᵀḡ is B‖ḡ‖².
         let inner = |squares: f64| (rows * squares / (gradient * gradient) - 1.0) / (rows - 1.0);
         let across = |squares: f64| rows * (examples - squares / gradient) / ((rows - 1.0) * gradient);
-        let projected = |test: &dyn Fn(f64) -> f64| self.projections.map_or(ABSENT, test);
+        let projected = |test: &dyn Fn(f64) -> f64| projections.map_or(ABSENT, test);
         [norm, projected(&inner), projected(&across), self.lr * noise.trace / self.loss]
     }
 }

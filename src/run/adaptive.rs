@@ -71,7 +71,7 @@ impl Adaptive {
             return Ok(());
         }
         let message = "\"adaptive\" follows the noise of the gradient, which is not measured in every step";
-        Err(Error::input("train.batch", message).help("set probes.noise = 1; it is measured in dense layers"))
+        Err(Error::input("train.batch", message).help("set probes.noise = 1"))
     }
 
     /// Whether the size is set before this step, from 0.
@@ -131,6 +131,7 @@ fn norm_test(noise: Noise, rows: f64, threshold: f64, population: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::data::Reduction;
+    use crate::probe::Scatter;
 
     const BATCHING: Batching = Batching {
         examples: 1000,
@@ -155,7 +156,8 @@ mod tests {
         let rows = 4.0;
         let mean = signal + trace / rows;
         let squares = trace * (rows - 1.0) + rows * mean;
-        (0..steps).for_each(|_| reader.push([(squares / (rows * rows), mean)].into_iter(), 4, 1.0));
+        let layer = Scatter { squares: squares / (rows * rows), groups: 4, gradient: mean };
+        (0..steps).for_each(|_| reader.push(std::iter::once(layer), 4, 1.0));
         reader
     }
 

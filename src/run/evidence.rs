@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_quantities() {
         let every = std::array::from_fn(|_| Cadence::Every(1));
-        let sizes = Sizes { layers: 2, dense: 1, rectified: 1, bounded: 0, tensors: 3 };
+        let sizes = Sizes { layers: 2, resolved: 1, noisy: 1, rectified: 1, bounded: 0, tensors: 3 };
         let columns = Arc::new(Columns::new(sizes, &Agenda::new(&every).unwrap()));
         let values = Values::new(&columns);
         let places = Places::new(&columns);

@@ -96,7 +96,8 @@ impl Schema {
             match quantity.scope {
                 Scope::Step | Scope::Noise => Column::scalar(quantity.id, quantity.doc, quantity.formula),
                 Scope::Layer => list(&names(|_| true)),
-                Scope::Dense => list(&names(|layer| layer.dense)),
+                Scope::Noisy => list(&names(|layer| layer.has_noise)),
+                Scope::Resolved => list(&names(|layer| layer.is_resolved)),
                 Scope::Rectified => list(&names(|layer| layer.is_rectified)),
                 Scope::Bounded => list(&names(|layer| layer.is_bounded)),
                 Scope::Bins => Column::list(quantity.id, quantity.doc, quantity.formula, bins(layers)),

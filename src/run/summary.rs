@@ -63,7 +63,7 @@ pub struct BestSummary {
     pub kept: bool,
 }
 
-/// The noise of the gradient in all dense layers, over the later half of the run.
+/// The noise of the gradient in all layers whose noise is measured, over the later half of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NoiseSummary {
     /// How many steps these are.
@@ -174,6 +174,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::Scatter;
 
     fn summary() -> Summary {
         let test =
@@ -222,8 +223,11 @@ mod tests {
     fn noise_is_that_of_the_later_half_with_its_interval() {
         let mut noise = NoiseReader::new(1, f64::INFINITY);
         // Two examples u = 1 and u = 1 + d: S is d²/2, and |G|² is 1 + d + d²/4 − S/2 = 1 + d.
-        let mut push =
-            |d: f64| noise.push([((1.0 + (1.0 + d) * (1.0 + d)) / 4.0, (1.0 + d / 2.0).powi(2))].into_iter(), 2, 1.0);
+        let mut push = |d: f64| {
+            let squares = (1.0 + (1.0 + d) * (1.0 + d)) / 4.0;
+            let layer = Scatter { squares, groups: 2, gradient: (1.0 + d / 2.0).powi(2) };
+            noise.push(std::iter::once(layer), 2, 1.0);
+        };
         (0..50).for_each(|_| push(40.0));
         assert_eq!(NoiseSummary::of(&NoiseReader::new(1, 1.0), 2), None);
         let later: Vec<f64> = (0..50).map(|i| [9.0, 10.0, 12.0][i % 3]).collect();

@@ -98,7 +98,16 @@ impl Trainer {
     /// # Errors
     /// If the config does not fit the data (the error names key or layer), or the plans do not fit the device.
     pub fn new(config: &Config, setup: Setup) -> Result<Self> {
-        Self::at(config, setup, None)
+        let model = described(config, &setup)?;
+        Self::with_model(config, model, setup)
+    }
+
+    /// The same for a model that is described already, whatever the config says of it.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn with_model(config: &Config, model: Description, setup: Setup) -> Result<Self> {
+        Self::at(config, model, setup, None)
     }
 
     /// Prepares a run that goes on where [`Trainer::state`] was taken: with the same config and data its steps are those
@@ -107,18 +116,18 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`], or if the state is of another model or optimizer: the error names what does not fit.
     pub fn resume(config: &Config, setup: Setup, state: TrainerState) -> Result<Self> {
-        let mut trainer = Self::at(config, setup, Some(state.cursor))?;
+        let model = described(config, &setup)?;
+        let mut trainer = Self::at(config, model, setup, Some(state.cursor))?;
         trainer.restore(state).map_err(|error| error.within("checkpoint"))?;
         Ok(trainer)
     }
 
     /// A trainer whose data begins there, or at the beginning, and whose parameters are the initial ones.
-    fn at(config: &Config, setup: Setup, cursor: Option<Cursor>) -> Result<Self> {
+    fn at(config: &Config, model: Description, setup: Setup, cursor: Option<Cursor>) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
         let batching = batching(config, train.len())?;
         let population = population(config, train.len());
         let adaptive = Adaptive::new(config, &batching, population)?;
-        let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
             Some(objective) => objective,
             None => Objective::of(config, train.target_kind(), model.output)?,
@@ -137,6 +146,7 @@ impl Trainer {
             resident_rows: resident.then_some(train.len()),
             micro: batching.micro,
             accumulates: adaptive.is_some() || batching.batch_rows() > batching.micro,
+            always_accumulates: batching.batch_rows() > batching.micro,
             evaluation_rows: rows,
             optimizer,
             clip_norm: config.train.clip_norm,
@@ -410,6 +420,11 @@ fn reader(blueprint: &Blueprint, single_precision: bool, population: f64, window
         window,
     };
     Reader::new(blueprint.layout.clone(), &blueprint.agenda, &of)
+}
+
+/// The config's model for the shape of its examples.
+fn described(config: &Config, setup: &Setup) -> Result<Description> {
+    Model::from(config.model.clone()).describe(setup.splits.train.sample_shape())
 }
 
 /// How many examples batches are drawn from: dropout makes no two draws of one alike.

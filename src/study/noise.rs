@@ -25,7 +25,7 @@ pub struct NoiseStudy {
     pub stretches: Vec<Stretch>,
     /// Over the whole run: 𝓑 = ΣS/Σ|G|².
     pub noise_scale: Quotient,
-    /// The dense layers, over the whole run.
+    /// The layers whose noise is measured, over the whole run.
     pub layers: Vec<LayerNoise>,
     /// What ½, 1, 2 and 4 times the noise scale cost; none where noise hides the gradient.
     pub advice: Vec<Advice>,
@@ -61,8 +61,7 @@ pub struct LayerNoise {
 /// done and all steps.
 ///
 /// # Errors
-/// If the config does not fit its data or the device, if noise is not measured (batches of one example, statistics off, no dense
-/// layer), if there are too few steps to say anything, or if a value that is not finite ends the run.
+/// If the config does not fit its data or the device, if noise is not measured (batches of one example, statistics off), if there are too few steps to say anything, or if a value that is not finite ends the run.
 pub fn study(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<NoiseStudy> {
     let splits = run::load(config)?;
     let rows = splits.train.len();
@@ -98,12 +97,13 @@ fn check(config: &Config, trainer: &Trainer, batch: usize) -> Result<()> {
             .help("take a batch of two or more, such as --set train.batch=32"));
     }
     if trainer.noise().last().is_empty() {
-        return Err(Error::input("model.layers", "the noise is measured in dense layers, and there is none"));
+        return Err(Error::input("model.layers", "no layer tells its noise in batches of one micro-batch")
+            .help("make train.micro_batch half of the batch, or less"));
     }
     Ok(())
 }
 
-/// Loss, and S and |G|² of each dense layer and of all together, step by step.
+/// Loss, and S and |G|² of each layer and of all together, step by step.
 struct Readings {
     losses: Vec<f64>,
     noise: Vec<Vec<(f64, f64)>>,
@@ -128,7 +128,7 @@ fn read(trainer: &mut Trainer, total: u64, progress: &mut dyn FnMut(u64, u64)) -
 
 fn summarize(config: &Config, trainer: &Trainer, batch: usize, readings: &Readings) -> NoiseStudy {
     let steps = readings.losses.len();
-    let (whole, layers) = readings.noise.split_last().expect("there is a dense layer");
+    let (whole, layers) = readings.noise.split_last().expect("noise is measured");
     let of = |pairs: &[(f64, f64)]| quotient(pairs).expect("a stretch has enough steps");
     let mut stretches = Vec::new();
     let mut last = steps;
@@ -145,7 +145,7 @@ fn summarize(config: &Config, trainer: &Trainer, batch: usize, readings: &Readin
     }
     stretches.reverse();
     let noise_scale = of(whole);
-    let names = trainer.layers().iter().filter(|layer| layer.dense).map(|layer| layer.name.clone());
+    let names = trainer.layers().iter().filter(|layer| layer.has_noise).map(|layer| layer.name.clone());
     let lr_rule = match config.train.optimizer {
         Optimizer::Sgd { .. } | Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => LrRule::Saturating,
         _ => LrRule::SquareRoot,

@@ -152,9 +152,9 @@ pub(super) mod tests {
         values_of(Sizes { layers, tensors: layers, ..Sizes::default() })
     }
 
-    /// The same, for dense layers.
+    /// The same, for layers whose noise is measured.
     fn noisy(layers: usize) -> Values {
-        values_of(Sizes { layers, dense: layers, tensors: layers, ..Sizes::default() })
+        values_of(Sizes { layers, noisy: layers, tensors: layers, ..Sizes::default() })
     }
 
     fn values_of(sizes: Sizes) -> Values {

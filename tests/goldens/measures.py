@@ -208,6 +208,26 @@ def vectors():
         case(f"vector_stats{name}", [x], [np.stack([numbers(g) for g in groups])])
 
 
+def groups(*values):
+    """The elements of values beside each other, 4096 to a record."""
+    flat = [value.reshape(-1) for value in values]
+    return [[v[i : i + 4096] for v in flat] for i in range(0, len(flat[0]), 4096)]
+
+
+def noise():
+    """Gradients of an elementwise layer, formed example by example and element by element; the gradient of 3 examples over √3."""
+    x, z = normal(70, 61), single(normal(70, 61) / 70)
+    for name, x, z in [("", x, z), ("_odd", odd(x.copy()), odd(np.roll(single(z * 2.0**-80), 5)))]:
+        # What is not finite in numpy is what is not finite in single precision.
+        with np.errstate(invalid="ignore"):
+            of_scale = np.stack([example * signal for example, signal in zip(x, z)])
+        pairs = groups(of_scale, z)
+        case(f"elementwise{name}", [x, z], [np.stack([numbers(np.concatenate(pair), only=2) for pair in pairs])])
+        case(f"elementwise_scale{name}", [x, z], [np.stack([numbers(pair[0], only=2) for pair in pairs])])
+    for name, g in [("", normal(5000)), ("_odd", odd(single(normal(3, 1500) * 2.0**-80)))]:
+        case(f"micro_stats{name}", [g], [np.stack([numbers(part / 3**0.5, only=2) for (part,) in groups(g)])])
+
+
 unit_ages()
 saturated()
 x = normal(2, 3, 5)
@@ -218,4 +238,5 @@ variances()
 vectors()
 before, now = normal(2, 3, 5), normal(2, 3, 5)
 case("moved", [before, now], [now - before])
+noise()
 save_file(out, Path(__file__).with_suffix(".safetensors"))

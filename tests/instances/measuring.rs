@@ -1,4 +1,4 @@
-//! Cases of the ops that measure at some steps only: units, arenas beside each other, histograms, variances.
+//! Cases of the ops that measure at some steps only: units, arenas beside each other, histograms, variances, noise.
 
 use super::cases::{Bound, Case};
 use super::reference::Input;
@@ -6,6 +6,7 @@ use super::updates::{lengths, odd, real};
 use steepest::base::Type;
 use steepest::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use steepest::ops::histogram::{ArenaHistogram, BINS, FoldCounts, RowHistogram};
+use steepest::ops::noise::{ElementwiseStats, MicroStats};
 use steepest::ops::record::{CHUNK, RECORD};
 use steepest::ops::units::{Saturated, UnitAges};
 use steepest::ops::variance::{StoppingStats, VarianceStats, VectorStats};
@@ -17,6 +18,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(arenas());
     cases.extend(histograms());
     cases.extend(variances());
+    cases.extend(noise());
     cases
 }
 
@@ -151,4 +153,26 @@ fn variances() -> Vec<Case> {
             inputs[0].numbers_mut().iter_mut().for_each(|x| *x *= 1e-25);
         }),
     ]
+}
+
+fn noise() -> Vec<Case> {
+    let bound = Bound::Records { terms: 1024.0 };
+    let elementwise = |dims: &[usize], bias| {
+        Case::new(ElementwiseStats { bias }, vec![real(dims), real(dims)], bound).range(0.1, 2.0)
+    };
+    let micro = |dims: &[usize]| Case::new(MicroStats, vec![real(dims)], bound).range(0.1, 2.0);
+    let tiny = |inputs: &mut [Input]| {
+        for (input, size) in inputs.iter_mut().rev().zip([1e-25, 1.0]) {
+            let numbers = input.numbers_mut();
+            numbers.iter_mut().for_each(|x| *x *= size);
+            odd(numbers);
+        }
+    };
+    let mut cases: Vec<Case> = [&[1, 1][..], &[7, 33], &[9, 3, 5], &[130, 257]]
+        .into_iter()
+        .flat_map(|dims| [elementwise(dims, true), elementwise(dims, false), micro(dims)])
+        .collect();
+    cases.extend([elementwise(&[9, 513], true).prepare(tiny), elementwise(&[9, 513], false).prepare(tiny)]);
+    cases.extend([micro(&[4097]), micro(&[9, 513]).prepare(tiny)]);
+    cases
 }

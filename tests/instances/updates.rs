@@ -231,6 +231,14 @@ fn folds() -> Vec<Case> {
         let bounds = [Bound::Records { terms: 1024.0 }, Bound::Exact];
         Case::new(Fold { accumulate, loss }, inputs, Bound::Exact).bounds(&bounds).prepare(segments)
     };
+    // The last row of a table: losses of the micro-batches before, and no record.
+    let losses = |inputs: &mut [Input]| {
+        segments(inputs);
+        inputs[1] = Input::Index(vec![0, 70, 70, 71, 71, 150, 0, 0]);
+        let row = &mut inputs[2].numbers_mut()[3 * RECORD..];
+        row.fill(0.0);
+        row[record::SUM] = 0.75;
+    };
     let infinite_loss = |inputs: &mut [Input]| {
         segments(inputs);
         inputs[4].numbers_mut()[0] = f64::INFINITY;
@@ -254,6 +262,8 @@ fn folds() -> Vec<Case> {
         fold(true, false),
         fold(true, true),
         fold(true, true).first(),
+        fold(true, true).prepare(losses),
+        fold(true, true).first().prepare(losses),
         fold(true, true).prepare(infinite_loss),
         fold(false, false).prepare(bad_record),
     ]

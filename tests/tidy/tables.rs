@@ -106,7 +106,8 @@ fn line_of_quantity(quantity: &Quantity) -> String {
     let scope = match quantity.scope {
         Scope::Step | Scope::Noise => "step",
         Scope::Layer => "layer",
-        Scope::Dense => "dense layer",
+        Scope::Noisy => "layer with noise",
+        Scope::Resolved => "resolved layer",
         Scope::Rectified => "rectified layer",
         Scope::Bounded => "bounded layer",
         Scope::Bins => "bin of a layer",

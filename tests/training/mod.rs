@@ -46,6 +46,15 @@ pub fn on_gpu(config: &Config, splits: Splits) -> Option<Trainer> {
 
 /// The same, opened with these options.
 pub fn on_gpu_with(config: &Config, splits: Splits, options: &GpuOptions) -> Option<Trainer> {
+    Some(trainer(config, setup_on_gpu_with(splits, options)?))
+}
+
+/// What a trainer on any adapter is made of.
+pub fn setup_on_gpu(splits: Splits) -> Option<Setup> {
+    setup_on_gpu_with(splits, &GpuOptions::default())
+}
+
+fn setup_on_gpu_with(splits: Splits, options: &GpuOptions) -> Option<Setup> {
     let devices = Devices::find();
     let usable = devices.list().iter().filter(|adapter| adapter.compute);
     let best = usable.min_by_key(|adapter| (adapter.kind, adapter.backend == "gl", adapter.index)).cloned();
@@ -56,7 +65,7 @@ pub fn on_gpu_with(config: &Config, splits: Splits, options: &GpuOptions) -> Opt
         return None;
     };
     let executor = Box::new(devices.open(&adapter, options).expect("the adapter opens"));
-    Some(trainer(config, Setup { splits, executor, threads: None, objective: None }))
+    Some(Setup { splits, executor, threads: None, objective: None })
 }
 
 fn trainer(config: &Config, setup: Setup) -> Trainer {

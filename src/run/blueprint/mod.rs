@@ -41,8 +41,10 @@ pub struct Request<'a> {
     pub resident_rows: Option<usize>,
     /// Rows of a micro-batch.
     pub micro: usize,
-    /// Whether a logical batch is several micro-batches.
+    /// Whether a logical batch can be several micro-batches.
     pub accumulates: bool,
+    /// Whether every logical batch but the last of an epoch is.
+    pub always_accumulates: bool,
     /// Rows of an evaluation batch: a multiple of 64.
     pub evaluation_rows: usize,
     /// The optimizer.
@@ -68,8 +70,10 @@ pub struct TappedLayer {
     pub name: String,
     /// Its kind: `linear`.
     pub kind: String,
-    /// Whether it is a dense layer.
-    pub dense: bool,
+    /// Whether gradients of single examples are known.
+    pub is_resolved: bool,
+    /// Whether its noise is measured: in resolved layers, and in all where every batch is several micro-batches.
+    pub has_noise: bool,
     /// Whether its activation can leave units dead.
     pub is_rectified: bool,
     /// Whether its activation saturates.
@@ -194,7 +198,7 @@ impl Blueprint {
     pub fn new(request: &Request<'_>) -> Result<Self> {
         let arena = arena_of(request.model, request.part_len_max)?;
         let usual = Training::new(request, &arena)?;
-        let layout = Layout::new(taps::tapped(&usual, arena.tensors.len()), request.agenda);
+        let layout = Layout::new(taps::tapped(&usual, request), request.agenda);
         let (mut measuring, mut combinations): (Vec<Measuring>, Vec<usize>) = Default::default();
         for due in request.agenda.each_due() {
             let needs = request.agenda.needs(due).only(&taps::NEEDS);
@@ -226,7 +230,7 @@ impl Blueprint {
             targets: request.targets,
             rows: request.evaluation_rows,
         };
-        let layers = tapped_layers(&usual);
+        let layers = tapped_layers(&usual, request);
         let owner = |param: &crate::nn::Param| layer_of(&usual.built, &param.name);
         let tensor_layers: Vec<usize> = request.model.params.iter().map(owner).collect();
         let needs = request.agenda.needs_ever();
@@ -354,11 +358,12 @@ fn table_place(layout: &Layout, row: usize) -> Place {
     Place { buffer: names::TABLE.into(), offset: row * RECORD, len: layout.table_len() }
 }
 
-fn tapped_layers(training: &Training) -> Vec<TappedLayer> {
+fn tapped_layers(training: &Training, request: &Request<'_>) -> Vec<TappedLayer> {
     let layer = |tap: &crate::nn::Tap| TappedLayer {
         name: tap.name.clone(),
         kind: tap.kind.to_string(),
-        dense: tap.input.is_some(),
+        is_resolved: taps::is_resolved(tap),
+        has_noise: taps::is_resolved(tap) || request.always_accumulates,
         is_rectified: taps::is_rectified(tap),
         is_bounded: taps::saturation(tap).is_some(),
     };

@@ -4,15 +4,16 @@ use super::{Request, Training, names, table_place};
 use crate::base::{Result, Shape, Type};
 use crate::config::Layer;
 use crate::graph::{Graph, Op, ValueId};
-use crate::nn::Tap;
+use crate::nn::{ByExample, Tap};
 use crate::ops::examples::ExampleStats;
 use crate::ops::histogram::{BINS, FoldCounts, RowHistogram};
+use crate::ops::noise::{ElementwiseStats, MicroStats};
 use crate::ops::record::RECORD;
 use crate::ops::stats::{CONTROL, Fold, TapStats};
 use crate::ops::units::{Saturated, UnitAges};
 use crate::ops::variance::VectorStats;
 use crate::plan::{Arena, Place, Plan, compile};
-use crate::probe::{Layout, Need, Needs, Part, Tapped};
+use crate::probe::{Layout, Need, Needs, Part, Scattered, Tapped};
 use crate::run::tensors::arena_place;
 
 /// What is met in the graph of a micro-batch; the rest looks at arenas.
@@ -41,8 +42,13 @@ pub(super) fn saturation(tap: &Tap) -> Option<f64> {
     }
 }
 
+/// Whether gradients of single examples are known in this layer.
+pub(super) fn is_resolved(tap: &Tap) -> bool {
+    tap.by_example != ByExample::Unknown
+}
+
 /// What there is to be measured.
-pub(super) fn tapped(training: &Training, tensors: usize) -> Tapped {
+pub(super) fn tapped(training: &Training, request: &Request<'_>) -> Tapped {
     let taps = &training.built.taps;
     let shapes = |pick: fn(&Tap) -> ValueId| taps.iter().map(|tap| training.graph.shape(pick(tap))).collect();
     let those = |wanted: &dyn Fn(&Tap) -> bool| (0..taps.len()).filter(|&i| wanted(&taps[i])).collect();
@@ -51,9 +57,43 @@ pub(super) fn tapped(training: &Training, tensors: usize) -> Tapped {
         outputs: shapes(|tap| tap.z),
         rectified: those(&is_rectified),
         bounded: those(&|tap| saturation(tap).is_some()),
-        dense: those(&|tap| tap.input.is_some()),
-        tensors,
+        resolved: taps.iter().enumerate().filter_map(|(layer, tap)| resolved(&training.graph, layer, tap)).collect(),
+        by_micro: match request.always_accumulates {
+            true => unresolved(training, request)
+                .map(|(layer, gradient)| {
+                    let records = MicroStats::groups(&training.graph.shape(gradient));
+                    Scattered { layer, records }
+                })
+                .collect(),
+            false => Vec::new(),
+        },
+        tensors: request.model.params.len(),
+        accumulates: request.accumulates,
     }
+}
+
+/// A layer whose examples tell its noise; none if it is not resolved.
+fn resolved(graph: &Graph, layer: usize, tap: &Tap) -> Option<Scattered> {
+    let shape = graph.shape(tap.z);
+    let records = match tap.by_example {
+        ByExample::Dense => ExampleStats::groups(&shape),
+        ByExample::Elementwise => ElementwiseStats::groups(&shape),
+        ByExample::Unknown => return None,
+    };
+    Some(Scattered { layer, records })
+}
+
+/// The tensors of all other layers: layer and gradient.
+fn unresolved(training: &Training, request: &Request<'_>) -> impl Iterator<Item = (usize, ValueId)> {
+    let taps = training.built.taps.iter().enumerate().filter(|(_, tap)| !is_resolved(tap));
+    let tensors = taps.flat_map(|(layer, tap)| tap.params.iter().map(move |name| (layer, name)));
+    tensors.map(|(layer, name)| (layer, training.gradients[place(request, name)]))
+}
+
+/// The place of a parameter among those of the model.
+fn place(request: &Request<'_>, name: &str) -> usize {
+    let at = request.model.params.iter().position(|param| param.name == name);
+    at.expect("every parameter of a tap is the model's")
 }
 
 /// Adds what these needs ask for behind the backward pass.
@@ -73,11 +113,12 @@ pub(super) fn tap(
     }
     if needs.has(Need::Examples) {
         builder.examples()?;
+        builder.micros(request)?;
     }
     if needs.has(Need::Squares) {
         builder.squares()?;
     }
-    if needs.has(Need::Projections) && !request.accumulates {
+    if needs.has(Need::Projections) && layout.row(Part::Projections).is_some() {
         builder.projections(request)?;
     }
     if needs.has(Need::Slopes) {
@@ -156,19 +197,37 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The dense layers: their taps, what comes in, ∂L/∂z.
-    fn dense(&self) -> impl Iterator<Item = (usize, Tap, ValueId, ValueId)> + use<> {
+    /// The resolved layers: their taps, what their parameters are applied to, ∂L/∂z.
+    fn resolved(&self) -> impl Iterator<Item = (usize, Tap, ValueId, ValueId)> + use<> {
         let signals = self.training.signals.iter();
         let taps = self.training.built.taps.iter().cloned().zip(signals).enumerate();
-        let dense = taps.filter_map(|(i, (tap, &signal))| tap.input.map(|x| (i, tap, x, signal)));
-        dense.collect::<Vec<_>>().into_iter()
+        let resolved = taps.filter(|(_, (tap, _))| is_resolved(tap));
+        resolved.map(|(i, (tap, &signal))| (i, tap.clone(), tap.input, signal)).collect::<Vec<_>>().into_iter()
     }
 
     fn examples(&mut self) -> Result<()> {
-        for (row, (i, tap, x, signal)) in self.dense().enumerate() {
+        for (row, (i, tap, x, signal)) in self.resolved().enumerate() {
             self.scope(i);
-            let records = self.apply(ExampleStats { bias: tap.params.len() > 1 }, &[x, signal])?;
+            let bias = tap.params.len() > 1;
+            let records = match tap.by_example {
+                ByExample::Elementwise => self.apply(ElementwiseStats { bias }, &[x, signal])?,
+                _ => self.apply(ExampleStats { bias }, &[x, signal])?,
+            };
             self.place(records, Part::Examples, row);
+        }
+        Ok(())
+    }
+
+    /// The gradients of this micro-batch by what no example tells apart.
+    fn micros(&mut self, request: &Request<'_>) -> Result<()> {
+        if self.layout.tapped.by_micro.is_empty() {
+            return Ok(());
+        }
+        let tensors: Vec<_> = unresolved(self.training, request).collect();
+        for (row, (layer, gradient)) in tensors.into_iter().enumerate() {
+            self.scope(layer);
+            let records = self.apply(MicroStats, &[gradient])?;
+            self.place(records, Part::Micros, row);
         }
         Ok(())
     }
@@ -176,11 +235,17 @@ impl Builder<'_> {
     /// Σᵢ(∂(wᵢℓᵢ)/∂θⱼ)²: since the derivative by a weight is a product of a number that comes in and one of the signal, it is the
     /// product of their squares.
     fn squares(&mut self) -> Result<()> {
-        for (i, tap, x, signal) in self.dense() {
+        for (i, tap, x, signal) in self.resolved() {
             self.scope(i);
             let g = &mut self.training.graph;
             let (x, signal) = (g.mul(x, x)?, g.mul(signal, signal)?);
-            let of_weight = g.matmul_t(signal, x, true, false)?;
+            let of_weight = match tap.by_example {
+                ByExample::Elementwise => {
+                    let products = g.mul(x, signal)?;
+                    g.sum_axes(products, &[0])?
+                }
+                _ => g.matmul_t(signal, x, true, false)?,
+            };
             let of_bias = g.sum_axes(signal, &[0])?;
             for (name, squares) in tap.params.iter().zip([of_weight, of_bias]) {
                 self.training.places.push((squares, arena_place(self.arena, names::SQUARES, name)));
@@ -192,38 +257,34 @@ impl Builder<'_> {
     /// The products of each example's gradient with the gradient of the batch.
     fn projections(&mut self, request: &Request<'_>) -> Result<()> {
         let gradients = self.training.gradients.clone();
-        self.products(request, Part::Projections, |g, dense, params| {
+        self.products(request, Part::Projections, |g, layer, params| {
             let [rows, inputs, outputs] =
-                [g.shape(dense.x).dim(0), g.shape(dense.x).last(), g.shape(dense.signal).last()];
+                [g.shape(layer.x).dim(0), g.shape(layer.x).last(), g.shape(layer.signal).last()];
             // Both ways give the same; products of examples with each other take less where these are few.
-            if rows * (inputs + outputs) < inputs * outputs {
-                among_examples(g, dense, params.len() > 1)
+            if layer.is_dense && rows * (inputs + outputs) < inputs * outputs {
+                among_examples(g, layer, params.len() > 1)
             } else {
-                along(g, dense, &params.iter().map(|&i| gradients[i]).collect::<Vec<_>>())
+                along(g, layer, &params.iter().map(|&i| gradients[i]).collect::<Vec<_>>())
             }
         })
     }
 
-    /// A number of each example, summed over dense layers, of which `of` gives those of one with these parameters; their records
-    /// go into a part.
+    /// A number of each example, summed over resolved layers, of which `of` gives those of one with these parameters; their
+    /// records go into a part.
     fn products(
         &mut self,
         request: &Request<'_>,
         part: Part,
-        of: impl Fn(&mut Graph, Dense, &[usize]) -> Result<ValueId>,
+        of: impl Fn(&mut Graph, Resolved, &[usize]) -> Result<ValueId>,
     ) -> Result<()> {
         let mut sum = None;
-        for (i, tap, x, signal) in self.dense() {
+        for (i, tap, x, signal) in self.resolved() {
             self.scope(i);
-            let place = |name: &String| {
-                let at = request.model.params.iter().position(|param| param.name == *name);
-                at.expect("every parameter of a tap is the model's")
-            };
-            let params: Vec<usize> = tap.params.iter().map(place).collect();
-            let g = &mut self.training.graph;
-            let products = of(g, Dense { x, signal }, &params)?;
+            let params: Vec<usize> = tap.params.iter().map(|name| place(request, name)).collect();
+            let is_dense = tap.by_example == ByExample::Dense;
+            let products = of(&mut self.training.graph, Resolved { x, signal, is_dense }, &params)?;
             sum = Some(match sum {
-                Some(others) => g.add(others, products)?,
+                Some(others) => self.training.graph.add(others, products)?,
                 None => products,
             });
         }
@@ -263,32 +324,36 @@ impl Builder<'_> {
     }
 }
 
-/// What comes into a dense layer [n, inputs], and ∂L/∂z [n, outputs].
+/// What comes into a resolved layer [n, inputs], and ∂L/∂z [n, outputs].
 #[derive(Clone, Copy)]
-struct Dense {
+struct Resolved {
     x: ValueId,
     signal: ValueId,
+    /// A matrix product, or else element by element.
+    is_dense: bool,
 }
 
-/// ∂(wᵢℓᵢ)/∂(W, b) times a direction (D, d) in the parameters of a dense layer, of each example [n, 1]: (δᵢᵀD)·xᵢ + δᵢᵀd. D is read in
-/// the order in which it lies.
-fn along(g: &mut Graph, dense: Dense, direction: &[ValueId]) -> Result<ValueId> {
-    let moved = g.matmul(dense.signal, direction[0])?;
-    let products = g.mul(moved, dense.x)?;
+/// ∂(wᵢℓᵢ)/∂(W, b) times a direction (D, d) in the parameters of a layer, of each example [n, 1]: (δᵢᵀD)·xᵢ + δᵢᵀd in a dense layer, where
+/// D is read in the order in which it lies; δᵢ·(D∘xᵢ) + δᵢᵀd element by element.
+fn along(g: &mut Graph, layer: Resolved, direction: &[ValueId]) -> Result<ValueId> {
+    let Resolved { x, signal, is_dense } = layer;
+    let moved = if is_dense { g.matmul(signal, direction[0])? } else { g.mul(signal, direction[0])? };
+    let products = g.mul(moved, x)?;
     let products = g.sum_axes(products, &[1])?;
     let Some(&bias) = direction.get(1) else { return Ok(products) };
     let bias = g.reshape(bias, [1, g.shape(bias).len()])?;
-    let of_bias = g.matmul_t(dense.signal, bias, false, true)?;
+    let of_bias = g.matmul_t(signal, bias, false, true)?;
     g.add(products, of_bias)
 }
 
-/// The same along the gradient of all examples, D = Σⱼ δⱼxⱼᵀ and d = Σⱼ δⱼ, without it: Σⱼ (δᵢ·δⱼ)(xᵢ·xⱼ + 1), the 1 for a bias.
-fn among_examples(g: &mut Graph, dense: Dense, bias: bool) -> Result<ValueId> {
-    let mut inputs = g.matmul_t(dense.x, dense.x, false, true)?;
+/// The same in a dense layer along the gradient of all examples, D = Σⱼ δⱼxⱼᵀ and d = Σⱼ δⱼ, without it: Σⱼ (δᵢ·δⱼ)(xᵢ·xⱼ + 1), the 1 for
+/// a bias.
+fn among_examples(g: &mut Graph, layer: Resolved, bias: bool) -> Result<ValueId> {
+    let mut inputs = g.matmul_t(layer.x, layer.x, false, true)?;
     if bias {
         inputs = g.add_scalar(inputs, 1.0)?;
     }
-    let signals = g.matmul_t(dense.signal, dense.signal, false, true)?;
+    let signals = g.matmul_t(layer.signal, layer.signal, false, true)?;
     let products = g.mul(signals, inputs)?;
     g.sum_axes(products, &[1])
 }
