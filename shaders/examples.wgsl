@@ -26,14 +26,14 @@ var<workgroup> bad: array<u32, {{ RECORD_THREADS }}>;
 // Adds the cells of the lanes of each row into its first one, or takes their maximum.
 fn over_lanes(thread: u32, largest: bool) {
     workgroupBarrier();
-{% for half in [32, 16, 8, 4, 2, 1] if half < lanes %}
-    if (thread % {{ lanes }}u < {{ half }}u) {
-        let other = cells[thread + {{ half }}u];
-        cells[thread] = select(cells[thread] + other, max(cells[thread], other), largest);
-        bad[thread] += bad[thread + {{ half }}u];
+    for (var half = {{ lanes // 2 }}u; half > 0u; half /= 2u) {
+        if (thread % {{ lanes }}u < half) {
+            let other = cells[thread + half];
+            cells[thread] = select(cells[thread] + other, max(cells[thread], other), largest);
+            bad[thread] += bad[thread + half];
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
-{% endfor %}
 }
 
 // x [rows, x_width], z [rows, z_width] to records [groups, 8], overwritten: a workgroup to {{ EXAMPLE_ROWS }} rows, {{ lanes }} threads to each.

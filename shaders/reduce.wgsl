@@ -19,7 +19,7 @@ struct Params {
 
 {% if entry == "sum_rows" %}
 // out [outer, parts] for inner = 1: `lanes` threads to each sum.
-@compute @workgroup_size({{ ROW_THREADS }})
+@compute @workgroup_size({{ row_threads }})
 fn sum_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let i = workgroup_number(group) * ROWS + thread / LANES;
     let row = i / params.parts * params.summed;
@@ -37,9 +37,9 @@ fn sum_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
 {% else %}
 // out [outer, parts, inner]: a thread to each sum. Blocks are summed before they join the total, so that rounding grows
 // with a block's length and the number of blocks, not with their product.
-@compute @workgroup_size({{ ROW_THREADS }})
+@compute @workgroup_size({{ row_threads }})
 fn sum_columns(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let i = workgroup_number(group) * {{ ROW_THREADS }}u + thread;
+    let i = workgroup_number(group) * {{ row_threads }}u + thread;
     if (i >= params.count) {
         return;
     }

@@ -3,7 +3,7 @@
 {% from "lib/record_macros.wgsl" import read_record, write_record %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/record.wgsl" %}
-{% if entry == "tap_stats" or (entry == "fold_rows" and accumulate) %}
+{% if entry == "tap_stats" or (entry == "fold" and accumulate) %}
 {% include "lib/step.wgsl" %}
 {% endif %}
 
@@ -157,25 +157,26 @@ fn clip_factor(@builtin(local_invocation_index) thread: u32) {
         }
     }
 }
-{% elif entry == "fold_rows" %}
+{% else %}
 @group(0) @binding(1) var<storage, read> records: array<f32>;
 @group(0) @binding(2) var<storage, read> segments: array<u32>;
-@group(0) @binding(3) var<storage, read_write> table: array<f32>;
+{% if loss %}
+@group(0) @binding(3) var<storage, read> loss: array<f32>;
+{% endif %}
+@group(0) @binding({{ 4 if loss else 3 }}) var<storage, read_write> table: array<f32>;
+// Its bits: workgroups may raise the flag side by side, all of them to the same value.
+@group(0) @binding({{ 5 if loss else 4 }}) var<storage, read_write> control: array<atomic<u32>>;
 
 // Segments of records to the rows of the table, overwritten or, where it accumulates, added to from the second micro-batch
-// on: a workgroup to each row.
+// on; the loss into the last row; the halt flag where a row counts a number that is not finite. A workgroup to each row.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn fold_rows(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn fold(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let row = workgroup_number(id);
     if (row >= params.rows) {
         return;
     }
     var own = Record();
 {% if accumulate %}
-    // A row without records keeps what it has: losses are a sum without a largest number, which folding would leave out.
-    if (step.micro != 0u && segments[2u * row] == segments[2u * row + 1u]) {
-        return;
-    }
     if (thread == 0u && step.micro != 0u) {
         own = {{ read_record("table", "row") }};
     }
@@ -183,37 +184,21 @@ fn fold_rows(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_ind
     for (var i = segments[2u * row] + thread; i < segments[2u * row + 1u]; i += {{ RECORD_THREADS }}u) {
         own = combined(own, {{ read_record("records", "i") }});
     }
-    let whole = fold_records(own, thread);
+    var whole = fold_records(own, thread);
     if (thread == 0u) {
+{% if loss %}
+        if (row + 1u == params.rows) {
+            // The row of the loss holds no maximum: its sum has no scale, and is no sum of scaled numbers.
+            whole.sum = loss[0];
+{% if accumulate %}
+            whole.sum += select(0.0, table[row * {{ RECORD }}u + {{ SUM }}u], step.micro != 0u);
+{% endif %}
+            whole.non_finite += select(1.0, 0.0, is_finite(loss[0]));
+        }
+{% endif %}
 {{ write_record("table", "row", "whole") }}
-    }
-}
-{% else %}
-{% if loss %}
-@group(0) @binding(1) var<storage, read> loss: array<f32>;
-{% endif %}
-@group(0) @binding({{ 2 if loss else 1 }}) var<storage, read_write> table: array<f32>;
-@group(0) @binding({{ 3 if loss else 2 }}) var<storage, read_write> control: array<f32>;
-
-// The loss into the last row of the table, and the halt flag where a row counts a number that is not finite: one workgroup.
-@compute @workgroup_size({{ RECORD_THREADS }})
-fn fold_end(@builtin(local_invocation_index) thread: u32) {
-    var own = Record();
-    for (var row = thread; row < params.rows; row += {{ RECORD_THREADS }}u) {
-        own.non_finite += table[row * {{ RECORD }}u + {{ NON_FINITE }}u];
-    }
-    let whole = fold_records(own, thread);
-    if (thread == 0u) {
-        var count = whole.non_finite;
-{% if loss %}
-        let last = (params.rows - 1u) * {{ RECORD }}u;
-        let bad = select(1.0, 0.0, is_finite(loss[0]));
-        table[last + {{ SUM }}u] += loss[0];
-        table[last + {{ NON_FINITE }}u] += bad;
-        count += bad;
-{% endif %}
-        if (count != 0.0) {
-            control[{{ HALT }}] = 1.0;
+        if (whole.non_finite != 0.0) {
+            atomicStore(&control[{{ HALT }}], bitcast<u32>(1.0));
         }
     }
 }

@@ -182,7 +182,7 @@ fn gradients_agree_with_the_cpu() {
 
 #[test]
 fn gradients_agree_with_checks_and_least_limits() {
-    agrees(&GpuOptions { checked: true, downlevel: true, memory_bytes: None }, 0.0);
+    agrees(&GpuOptions { checked: true, downlevel: true, memory_bytes: None, ..GpuOptions::default() }, 0.0);
 }
 
 /// Dropout draws by the step's number: a stale block of scalars would give another mask.
@@ -342,4 +342,43 @@ fn adapters_are_listed_as_data() {
     let json = serde_json::to_value(devices.list()).expect("plain data");
     assert_eq!(json[adapter.index]["name"], adapter.name.as_str());
     assert!(adapter.buffer_bytes_max >= 1 << 27 && adapter.storage_buffers_max >= 8);
+}
+
+/// The files of a folder of kernels with what they hold.
+fn kernels(folder: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = files.map(|file| file.expect("an entry").path());
+    paths.map(|path| (path.clone(), std::fs::read(&path).expect("a file"))).collect()
+}
+
+#[test]
+fn kernels_are_kept_and_a_broken_file_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = |cache: &std::path::Path| GpuOptions { cache: Some(cache.to_owned()), ..GpuOptions::default() };
+    let plan = classifier(ROWS, 0.0, Products::Fused).expect("it compiles");
+    let load = |cache: &std::path::Path| {
+        let mut gpu = gpu(&options(cache))?;
+        let mut run = Run::new(&mut gpu, &plan);
+        Some(run.step(&Batch::new(ROWS, 0), 0, 100))
+    };
+    let kept = folder.path().join("deep/kernels");
+    let Some(first) = load(&kept) else { return };
+    let [(file, whole)] = &kernels(&kept)[..] else {
+        println!("SKIPPED: this backend hands out no kernels");
+        return;
+    };
+    assert_eq!(load(&kept).expect("the adapter is there"), first);
+    assert_eq!(kernels(&kept)[0].1, *whole, "what is known is not written again");
+    let (mut flipped, cut) = (whole.clone(), whole[..whole.len() / 2].to_vec());
+    *flipped.last_mut().expect("a byte") ^= 1;
+    for broken in [flipped, cut, Vec::new(), b"something else".to_vec()] {
+        std::fs::write(file, &broken).expect("it is written");
+        assert_eq!(load(&kept).expect("the adapter is there"), first);
+        assert_ne!(kernels(&kept)[0].1, broken, "the file is made anew");
+        assert_eq!(kernels(&kept).len(), 1, "nothing else is left");
+    }
+    // Where no folder can be, nothing is kept, and nothing fails.
+    let blocked = folder.path().join("blocked");
+    std::fs::write(&blocked, "a file").expect("it is written");
+    assert_eq!(load(&blocked).expect("the adapter is there"), first);
 }

@@ -1,6 +1,7 @@
 //! Properties of plans, on random graphs: what is computed does not depend on fusion or on who shares a buffer with whom.
 
 mod common;
+mod training;
 
 use common::case::{Data, Kind};
 use common::compare::{compare, largest};
@@ -9,7 +10,7 @@ use std::collections::HashSet;
 use steepest::autodiff::gradient;
 use steepest::base::{Result, Stream, StreamId, Type};
 use steepest::graph::{Graph, StepScalars, ValueId};
-use steepest::plan::{Place, Plan, compile};
+use steepest::plan::{Bundle, Limits, Place, Plan, compile};
 
 const GRAPHS: u32 = 150;
 
@@ -241,4 +242,121 @@ fn what_no_step_reads_is_made_as_soon_as_its_inputs_are() {
     assert_eq!(names, ["softmax", "sum", "softmax", "softmax"]);
     let lives: Vec<_> = plan.buffers.iter().filter(|buffer| !buffer.shared).map(|buffer| buffer.lifetime).collect();
     assert_eq!(lives, [(0, 2), (2, 3)]);
+}
+
+/// Whether one of these steps has to come before another.
+fn clashes(steps: &[usize], plan: &Plan) -> bool {
+    let views = |step: usize| {
+        let step = &plan.steps[step];
+        let of = |view: &steepest::plan::View, written| (view.buffer, view.range(), written);
+        let inputs = step.inputs.iter().map(move |view| of(view, false));
+        inputs.chain(step.outputs.iter().map(move |view| of(view, true))).collect::<Vec<_>>()
+    };
+    let meet = |one: usize, other: usize| {
+        views(one).iter().any(|(buffer, range, written)| {
+            views(other).iter().any(|(its_buffer, its_range, its_written)| {
+                let apart = range.end <= its_range.start || its_range.end <= range.start;
+                buffer == its_buffer && !apart && (*written || *its_written)
+            })
+        })
+    };
+    steps.iter().enumerate().any(|(i, &one)| steps[..i].iter().any(|&other| one != other && meet(one, other)))
+}
+
+/// Every dispatch is in one bundle, those of one step in order, and those that need each other too.
+fn check_bundles(plan: &Plan, bundles: &[Bundle]) -> Result<(), String> {
+    let mut found = 0;
+    for (i, bundle) in bundles.iter().enumerate() {
+        found += bundle.parts.len();
+        let steps: Vec<usize> = bundle.parts.iter().map(|part| part.step).collect();
+        if clashes(&steps, plan) {
+            return Err(format!("dispatch {i} holds steps that need each other"));
+        }
+        if bundle.bounds.len() > Limits::LEAST.buffers {
+            return Err(format!("dispatch {i} binds {} buffers", bundle.bounds.len()));
+        }
+    }
+    let all: usize = plan.steps.iter().map(|step| step.gpu().dispatches.len()).sum();
+    if found != all {
+        return Err(format!("{found} of {all} dispatches"));
+    }
+    // Where one step needs another, its dispatches come later.
+    let place = |step: usize| {
+        let holds = |bundle: &Bundle| bundle.parts.iter().any(|part| part.step == step);
+        (bundles.iter().position(holds), bundles.iter().rposition(holds))
+    };
+    for later in 0..plan.steps.len() {
+        for earlier in 0..later {
+            if clashes(&[earlier, later], plan) && place(earlier).1 >= place(later).0 {
+                return Err(format!("step {later} comes before step {earlier}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bundles_keep_the_order_that_results_rest_on() {
+    let (mut all, mut bundled) = (0, 0);
+    for_each_graph(|graph, wanted, _| {
+        let plan = plan_of(graph, wanted, Fusion::Full);
+        check_bundles(&plan, &plan.bundles(Limits::LEAST).map_err(|e| e.to_string())?)
+            .map_err(|e| format!("{e}\n{plan}"))
+    });
+    for i in 0..GRAPHS {
+        let (graph, wanted) = random_graph(&mut Stream::new(common::SEED, StreamId::Sample(i))).expect("a graph");
+        let plan = plan_of(&graph, &wanted, Fusion::Full);
+        all += plan.dispatches().expect("texts").len();
+        bundled += plan.bundles(Limits::LEAST).expect("texts").len();
+    }
+    assert!(bundled < all, "{bundled} of {all}");
+    println!("{all} dispatches of {GRAPHS} plans, {bundled} when bundled");
+}
+
+#[test]
+fn the_check_of_bundles_sees_what_is_out_of_order() {
+    let mut g = Graph::new();
+    let a = g.input("a", Type::real([5, 7])).unwrap();
+    let first = g.softmax(a).unwrap();
+    let second = g.softmax(first).unwrap();
+    let plan = compile("plan", &g, &[(second, Place::whole("out", g.ty(second)))]).unwrap();
+    let mut bundles = plan.bundles(Limits::LEAST).unwrap();
+    assert_eq!((bundles.len(), check_bundles(&plan, &bundles)), (2, Ok(())));
+    bundles.reverse();
+    assert!(check_bundles(&plan, &bundles).unwrap_err().contains("comes before"));
+    let [mut together, other] = <[Bundle; 2]>::try_from(bundles.clone()).expect("two");
+    together.parts.extend(other.parts);
+    assert!(check_bundles(&plan, &[together]).unwrap_err().contains("need each other"));
+    assert!(check_bundles(&plan, &bundles[..1]).is_err());
+}
+
+/// Dispatches of a training step on a GPU with the least that every adapter offers, as a step replays its plans.
+fn dispatches_of_a_step(sizes: [usize; 4], optimizer: &str, preset: &str) -> usize {
+    let [inputs, wide, narrow, batch] = sizes;
+    let config = training::config(&format!(
+        "model.layers = [{{ kind = 'linear', out = {wide} }}, 'relu', {{ kind = 'linear', out = {narrow} }}, 'relu', \
+         {{ kind = 'linear', out = 10 }}]\nprobes.preset = '{preset}'\ntrain.optimizer = '{optimizer}'\ntrain.batch = {batch}"
+    ));
+    let x = ndarray::Array2::from_shape_simple_fn((batch, inputs), || 0.5);
+    let labels = (0..batch).map(|i| i as u32 % 10).collect();
+    let targets = steepest::data::Targets::Classes { labels, classes: 10 };
+    let data = training::only(steepest::data::Dataset::new("even", x, targets).expect("data"));
+    let trainer = training::on_cpu::<f32>(&config, data, 1);
+    let blueprint = trainer.blueprint();
+    let every = &blueprint.measuring[0];
+    let count = |plan: &Plan| plan.bundles(Limits::LEAST).expect("texts").len();
+    let counts = [&every.gradients, &every.measure, &blueprint.update].map(count);
+    println!("{inputs}-{wide}-{narrow}-10, {optimizer}, {preset}: {counts:?} dispatches");
+    counts.iter().sum()
+}
+
+#[test]
+fn a_step_of_a_small_network_has_few_dispatches() {
+    for sizes in [[784, 512, 512, 128], [64, 32, 32, 32]] {
+        for optimizer in ["momentum", "adam"] {
+            let [default, off] = ["default", "off"].map(|preset| dispatches_of_a_step(sizes, optimizer, preset));
+            assert!(default <= 18, "{sizes:?}, {optimizer}: {default} with statistics, dead units and noise");
+            assert!(off <= 11, "{sizes:?}, {optimizer}: {off} without");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! every adapter offers, and translated to the languages of Vulkan, Metal and DX12. No GPU is needed.
 
 mod instances;
+mod training;
 
 use instances::cases;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -11,6 +12,7 @@ use steepest::base::Type;
 use steepest::graph::{Bind, Dispatch, Op, Scalar, Shader};
 use steepest::ops::pointwise::{Arg, Code, Fun, Pointwise};
 use steepest::ops::shaders;
+use steepest::plan::{Bundle, Limits};
 
 const MAX_STORAGE_BUFFERS: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 * 1024;
@@ -193,6 +195,63 @@ fn every_shader_fits_its_dispatch_and_translates() {
     }
     println!("{} shaders", checked.len());
     assert!(checked.len() > 100, "only {} shaders: cases are missing", checked.len());
+}
+
+/// Several kernels as one: their bindings are those of the bundle, and they are held to the same limits.
+fn check_bundle(bundle: &Bundle, source: &str) -> Result<(), String> {
+    let (module, info) = parse(source)?;
+    for (handle, global) in module.global_variables.iter() {
+        let (Some(at), AddressSpace::Storage { access }) = (&global.binding, global.space) else { continue };
+        let bound = bundle.bounds.get(at.binding as usize - 1).ok_or("nothing is bound to it")?;
+        if access.contains(StorageAccess::STORE) != bound.written {
+            return Err(format!("{:?} has access {access:?}", global.name));
+        }
+        if info.get_entry_point(0)[handle].is_empty() {
+            return Err(format!("{:?} is never used", global.name));
+        }
+    }
+    let uniform = module.global_variables.iter().find(|(_, global)| global.name.as_deref() == Some("bundle"));
+    let (_, uniform) = uniform.ok_or("no parameters")?;
+    let TypeInner::Struct { members, span } = &module.types[uniform.ty].inner else { return Err("no struct".into()) };
+    let words = bundle.params().len() as u32;
+    let last = members.last().ok_or("no members")?;
+    let end = last.offset + module.types[last.ty].inner.size(module.to_ctx());
+    if end != 4 * words || *span != end.next_multiple_of(16) {
+        return Err(format!("the block ends at byte {end}, the host has {words} words"));
+    }
+    limits(&module, &bundle.parts[0].dispatch)?;
+    translate(&module, &info, steepest::ops::merge::ENTRY)
+}
+
+fn bundles() -> Vec<Bundle> {
+    let config = training::config(
+        "model.layers = [{ kind = 'linear', out = 40 }, 'relu', { kind = 'linear', out = 24 }, 'tanh', \
+         { kind = 'dropout', p = 0.2 }, { kind = 'linear', out = 10 }]\nprobes.preset = 'full'",
+    );
+    let trainer = training::on_cpu::<f32>(&config, steepest::data::digits().unwrap(), 1);
+    let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(Limits::LEAST).unwrap());
+    bundles.filter(|bundle| bundle.parts.len() > 1).collect()
+}
+
+#[test]
+fn bundled_shaders_fit_and_translate() {
+    let bundles = bundles();
+    println!("{} bundles", bundles.len());
+    assert!(bundles.len() > 8);
+    for bundle in &bundles {
+        let (source, _) = bundle.source().unwrap();
+        check_bundle(bundle, &source).unwrap_or_else(|e| panic!("{e}\n{source}"));
+    }
+    // Each check finds a fault.
+    let (bundle, (source, _)) = (&bundles[0], bundles[0].source().unwrap());
+    assert!(check_bundle(bundle, &source.replace("var<storage, read>", "var<storage, read_write>")).is_err());
+    assert!(
+        check_bundle(bundle, &source.replacen("    end0: u32,", "    end0: u32, a: u32, b: u32, c: u32, d: u32,", 1))
+            .is_err()
+    );
+    let mut fewer = bundle.clone();
+    fewer.bounds.pop();
+    assert!(check_bundle(&fewer, &source).unwrap_err().contains("nothing is bound"));
 }
 
 /// Every op with an empty output dispatches nothing.

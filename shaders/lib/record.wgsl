@@ -75,11 +75,12 @@ var<workgroup> folded: array<Record, {{ RECORD_THREADS }}>;
 fn fold_records(own: Record, thread: u32) -> Record {
     folded[thread] = own;
     workgroupBarrier();
-{% for half in [64, 32, 16, 8, 4, 2, 1] if half < RECORD_THREADS %}
-    if (thread < {{ half }}u) {
-        folded[thread] = combined(folded[thread], folded[thread + {{ half }}u]);
+    // A loop, since drivers take long over many barriers in a row.
+    for (var half = {{ RECORD_THREADS // 2 }}u; half > 0u; half /= 2u) {
+        if (thread < half) {
+            folded[thread] = combined(folded[thread], folded[thread + half]);
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
-{% endfor %}
     return folded[0];
 }

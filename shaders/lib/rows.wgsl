@@ -1,9 +1,10 @@
+{% set row_threads = row_threads if row_threads is defined else ROW_THREADS %}
 // Rows reduced by `lanes` neighbouring threads each, in a fixed order: a chain in every thread, then a tree.
 const LANES: u32 = {{ lanes }}u;
-const ROWS: u32 = {{ ROW_THREADS // lanes }}u;
+const ROWS: u32 = {{ row_threads // lanes }}u;
 
 {% if lanes > 1 %}
-var<workgroup> cells: array<f32, {{ ROW_THREADS }}>;
+var<workgroup> cells: array<f32, {{ row_threads }}>;
 {% endif %}
 
 // The sum over the lanes of a row; every thread of the workgroup calls it and gets its own row's sum.
@@ -16,12 +17,12 @@ fn row_sum(value: f32, thread: u32) -> f32 {
     workgroupBarrier();
     cells[thread] = value;
     workgroupBarrier();
-{% for half in [64, 32, 16, 8, 4, 2, 1] if half < lanes %}
-    if (lane < {{ half }}u) {
-        cells[thread] += cells[thread + {{ half }}u];
+    for (var half = {{ lanes // 2 }}u; half > 0u; half /= 2u) {
+        if (lane < half) {
+            cells[thread] += cells[thread + half];
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
-{% endfor %}
     return cells[thread - lane];
 {% endif %}
 }
@@ -36,13 +37,13 @@ fn row_max(value: f32, thread: u32) -> f32 {
     workgroupBarrier();
     cells[thread] = value;
     workgroupBarrier();
-{% for half in [64, 32, 16, 8, 4, 2, 1] if half < lanes %}
-    if (lane < {{ half }}u) {
-        let other = cells[thread + {{ half }}u];
-        cells[thread] = select(cells[thread], other, other > cells[thread]);
+    for (var half = {{ lanes // 2 }}u; half > 0u; half /= 2u) {
+        if (lane < half) {
+            let other = cells[thread + half];
+            cells[thread] = select(cells[thread], other, other > cells[thread]);
+        }
+        workgroupBarrier();
     }
-    workgroupBarrier();
-{% endfor %}
     return cells[thread - lane];
 {% endif %}
 }

@@ -71,6 +71,8 @@ pub struct Submission<'a> {
 pub struct Counters {
     /// Submissions.
     pub submissions: u64,
+    /// Command buffers that they went in.
+    pub command_buffers: u64,
     /// Device buffers created.
     pub buffers: u64,
     /// Bind groups created.
@@ -106,6 +108,14 @@ pub struct DeviceInfo {
 pub trait Executor {
     /// What it runs on.
     fn info(&self) -> &DeviceInfo;
+
+    /// Compiles the kernels of plans that are to be loaded, side by side. What it leaves out, loading does.
+    ///
+    /// # Errors
+    /// If a kernel does not compile.
+    fn prepare(&mut self, _plans: &[&Plan]) -> Result<()> {
+        Ok(())
+    }
 
     /// Takes a plan: shared buffers that are new are made (zero-filled), kernels are compiled, scratch memory is set aside.
     ///
@@ -144,7 +154,7 @@ pub trait Executor {
     /// How many submissions with a reading have not been delivered.
     fn in_flight(&self) -> usize;
 
-    /// How many may be.
+    /// How many may be, at present: a device that takes several at once has more under way.
     fn in_flight_max(&self) -> usize;
 
     /// Waits until all that was submitted is done.

@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod layout;
 pub mod loss;
 pub mod matmul;
+pub mod merge;
 pub mod noise;
 pub mod norm;
 pub mod optimize;

@@ -98,12 +98,18 @@ fn partial_sums(extents: (usize, usize, usize), (part, parts): (usize, usize), f
     let (outer, summed, inner) = extents;
     let count = outer * parts * inner;
     let (entry, lanes) = if inner == 1 { ("sum_rows", gpu::lanes(part)) } else { ("sum_columns", 1) };
+    // What a small workgroup can do alone leaves no thread idle, and can run beside measurements of that size.
+    let threads = if count * lanes <= gpu::RECORD_THREADS { gpu::RECORD_THREADS } else { gpu::ROW_THREADS };
     let access = if matches!(from, Bind::In(_)) { "read" } else { "read_write" };
     Dispatch {
         shader: Shader {
             stem: "reduce",
             entry,
-            vars: vec![("lanes", lanes.to_string()), ("access", access.to_owned())],
+            vars: vec![
+                ("lanes", lanes.to_string()),
+                ("row_threads", threads.to_string()),
+                ("access", access.to_owned()),
+            ],
         },
         binds: vec![from, to],
         params: vec![
@@ -113,7 +119,7 @@ fn partial_sums(extents: (usize, usize, usize), (part, parts): (usize, usize), f
             ("part", part.into()),
             ("parts", parts.into()),
         ],
-        workgroups: Dispatch::fold(count.div_ceil(gpu::ROW_THREADS / lanes)),
+        workgroups: Dispatch::fold(count.div_ceil(threads / lanes)),
     }
 }
 

@@ -452,15 +452,8 @@ impl Op for Fold {
         let rows = inputs[1].shape.dim(0);
         let flags =
             vec![("accumulate", u8::from(self.accumulate).to_string()), ("loss", u8::from(self.loss).to_string())];
-        let params = vec![("rows", rows.into())];
-        let binds = vec![Bind::In(0), Bind::In(1), Bind::Out(0)];
-        let fold = dispatch("fold_rows", flags.clone(), binds, params.clone(), rows);
-        let mut binds = vec![Bind::Out(0), Bind::Out(1)];
-        if self.loss {
-            binds.insert(0, Bind::In(4));
-        }
-        // The flag and the loss wait for all rows, so they are a dispatch of their own.
-        let end = dispatch("fold_end", flags, binds, params, 1);
-        GpuWork { scratch: Vec::new(), dispatches: vec![fold, end] }
+        let loss = self.loss.then_some(Bind::In(4));
+        let binds = [Bind::In(0), Bind::In(1)].into_iter().chain(loss).chain([Bind::Out(0), Bind::Out(1)]).collect();
+        GpuWork::one(dispatch("fold", flags, binds, vec![("rows", rows.into())], rows))
     }
 }

@@ -2,6 +2,10 @@
 
 use super::{Buffer, Plan};
 
+/// A buffer that is so much smaller than the largest keeps its memory to the end: to take it over would save nothing, and make a
+/// step wait for the last one that reads it (`bundle.rs`).
+const SMALL: usize = 64;
+
 /// Merges private buffers greedily, the largest first, each into the first buffer that is free over its whole life (the
 /// greedy-by-size rule of Pisarchyk & Lee 2020), and fills in every buffer's lifetime.
 pub(super) fn colour(mut plan: Plan) -> Plan {
@@ -16,23 +20,26 @@ pub(super) fn colour(mut plan: Plan) -> Plan {
         merged.push(Buffer { lifetime: lives[i].unwrap_or((0, 0)), ..buffer.clone() });
     }
     let mut colours: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();
+    let largest = order.first().map_or(0, |&i| plan.buffers[i].len);
     for i in order {
         let life = lives[i].expect("unused buffers were left out");
+        let small = plan.buffers[i].len * SMALL <= largest;
+        let kept = (life.0, if small { plan.steps.len() } else { life.1 });
         let dtype = plan.buffers[i].dtype;
         let free = |(place, taken): &&mut (usize, Vec<(usize, usize)>)| {
-            merged[*place].dtype == dtype && !taken.iter().any(|other| other.0 <= life.1 && life.0 <= other.1)
+            merged[*place].dtype == dtype && !taken.iter().any(|other| other.0 <= kept.1 && kept.0 <= other.1)
         };
         match colours.iter_mut().find(free) {
             Some((place, taken)) => {
                 places[i] = *place;
-                taken.push(life);
+                taken.push(kept);
                 let (first, last) = merged[*place].lifetime;
                 merged[*place].lifetime = (first.min(life.0), last.max(life.1));
             }
             None => {
                 places[i] = merged.len();
                 let name = format!("buffer.{}", colours.len());
-                colours.push((merged.len(), vec![life]));
+                colours.push((merged.len(), vec![kept]));
                 merged.push(Buffer { name, lifetime: life, ..plan.buffers[i].clone() });
             }
         }

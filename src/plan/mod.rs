@@ -4,12 +4,14 @@
 //! buffers, which they know by name.
 
 mod arena;
+mod bundle;
 mod compile;
 mod fuse;
 mod memory;
 mod print;
 
 pub use arena::{Arena, CHUNK, Tensor};
+pub use bundle::{Bound, Bundle, Home, Limits, Part};
 pub use compile::{Place, compile};
 
 use crate::base::{DType, Type};

@@ -1,6 +1,7 @@
-//! The printer: steps over buffers, each buffer with its lifetime, and the memory that it all takes.
+//! The printer: steps over buffers, what of them runs as one on a GPU, each buffer with its lifetime, and the memory that it
+//! all takes.
 
-use super::{Plan, View};
+use super::{Limits, Plan, View};
 use std::fmt;
 
 impl Plan {
@@ -17,11 +18,17 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "plan {}: {} steps, {} buffers", self.name, self.steps.len(), self.buffers.len())?;
+        let bundles = self.bundles(Limits::LEAST).map_err(|_| fmt::Error)?;
+        let (steps, buffers) = (self.steps.len(), self.buffers.len());
+        writeln!(f, "plan {}: {steps} steps, {buffers} buffers, {} dispatches on a GPU", self.name, bundles.len())?;
         for (i, step) in self.steps.iter().enumerate() {
             let list = |views: &[View]| views.iter().map(|view| self.show(view)).collect::<Vec<_>>().join(", ");
             write!(f, "  {i:>3}  {} = {:?}({})", list(&step.outputs), step.op, list(&step.inputs))?;
             writeln!(f, "{}{}", if step.scope.is_empty() { "" } else { "  # " }, step.scope)?;
+        }
+        for (i, bundle) in bundles.iter().enumerate() {
+            let steps: Vec<String> = bundle.parts.iter().map(|part| part.step.to_string()).collect();
+            writeln!(f, "  dispatch {i:>2}  steps {}", steps.join(", "))?;
         }
         for buffer in &self.buffers {
             let kind = if buffer.shared { "shared " } else { "private" };

@@ -1,5 +1,6 @@
 //! From settings to an executor.
 
+use super::cache::cache_folder;
 use crate::base::{Result, Threads};
 use crate::config::{Config, Precision};
 use crate::exec::{Cpu, DeviceRequest, Devices, Executor, Float, GpuOptions};
@@ -34,7 +35,8 @@ pub fn open_device(config: &Config) -> Result<Device> {
     match &choice.adapter {
         None => cpu(config, limit, choice.reason),
         Some(adapter) => {
-            let gpu = devices.open(adapter, &GpuOptions { memory_bytes: limit, ..GpuOptions::default() })?;
+            let options = GpuOptions { memory_bytes: limit, cache: cache_folder(), ..GpuOptions::default() };
+            let gpu = devices.open(adapter, &options)?;
             Ok(Device { executor: Box::new(gpu), threads: None, reason: choice.reason })
         }
     }

@@ -55,6 +55,7 @@ impl Engine {
         outputs: usize,
         optimizer: &Optimizer,
     ) -> Result<Self> {
+        executor.prepare(&blueprint.plans().collect::<Vec<_>>())?;
         let replays = load(executor.as_mut(), blueprint)?;
         let evaluator = Evaluator::load(executor.as_mut(), &blueprint.evaluate, evaluation_rows, outputs)?;
         let need = |name: &str| executor.buffer(name).ok_or_else(|| Error::failure(name, "no plan names this buffer"));

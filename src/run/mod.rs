@@ -45,6 +45,7 @@
 
 mod adaptive;
 mod blueprint;
+mod cache;
 mod check;
 pub mod checkpoint;
 mod device;

@@ -22,17 +22,18 @@ pub(super) struct Device {
 #[derive(Debug, Default)]
 struct Counts {
     submissions: AtomicU64,
+    command_buffers: AtomicU64,
     buffers: AtomicU64,
     bind_groups: AtomicU64,
     pipelines: AtomicU64,
     stalls: AtomicU64,
 }
 
-/// What was submitted: the device's index and our number of it.
+/// A command buffer that was submitted: the device's index and our number of it.
 #[derive(Clone, Debug)]
 pub(super) struct Submitted {
     index: wgpu::SubmissionIndex,
-    number: u64,
+    pub number: u64,
 }
 
 impl Device {
@@ -44,7 +45,7 @@ impl Device {
             let promised = wgpu::Limits::defaults().or_worse_values_from(&adapter.limits());
             (promised, wgpu::Features::empty())
         } else {
-            (adapter.limits(), adapter.features() & wanted)
+            (adapter.limits(), adapter.features() & (wanted | wgpu::Features::PIPELINE_CACHE))
         };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("steepest"),
@@ -128,6 +129,7 @@ impl Device {
         let so_far = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Counters {
             submissions: so_far(&self.counts.submissions),
+            command_buffers: so_far(&self.counts.command_buffers),
             buffers: so_far(&self.counts.buffers),
             bind_groups: so_far(&self.counts.bind_groups),
             pipelines: so_far(&self.counts.pipelines),
@@ -137,8 +139,13 @@ impl Device {
 
     /// Starts what was encoded.
     pub fn submit(&self, commands: wgpu::CommandBuffer) -> Submitted {
-        let number = self.counts.submissions.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.counts.command_buffers.fetch_add(1, Ordering::Relaxed) + 1;
         Submitted { index: self.queue.submit([commands]), number }
+    }
+
+    /// Counts a submission of the executor's, whatever command buffer it goes in.
+    pub fn count_submission(&self) {
+        self.counts.submissions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Refuses a buffer that is larger than the device has any.
@@ -159,7 +166,7 @@ impl Device {
     /// Waits for a submission, or for all of them, and runs the callbacks of what is done. That it waits for the last one is
     /// counted: the device is idle afterwards.
     pub fn wait(&self, submission: Option<&Submitted>) -> Result<()> {
-        let last = self.counts.submissions.load(Ordering::Relaxed);
+        let last = self.counts.command_buffers.load(Ordering::Relaxed);
         let idle = submission.is_none_or(|submitted| submitted.number == last);
         self.counts.stalls.fetch_add(u64::from(idle), Ordering::Relaxed);
         let submission_index = submission.map(|submitted| submitted.index.clone());

@@ -1,12 +1,14 @@
 //! The GPU executor: plans replayed through wgpu. Nothing outside of this folder names wgpu.
 //!
-//! A submission is one command buffer: copies out of a ring of upload buffers, one compute pass for the dispatches of all
-//! its plans, and a copy into a ring of buffers for readings. A run that has started makes no buffer, bind group or
-//! pipeline, and waits for nothing but readings.
+//! A submission is copies out of a ring of upload buffers, one compute pass for the dispatches of all its plans, and a copy
+//! into a ring of buffers for readings; several submissions share a command buffer where they are short (`pending.rs`). A run
+//! that has started makes no buffer, bind group or pipeline, and waits for nothing but readings.
 
 mod buffers;
 mod device;
 mod devices;
+mod pending;
+mod pipeline_cache;
 mod pipelines;
 mod readings;
 mod replay;
@@ -19,16 +21,19 @@ mod uploads;
 
 pub use devices::{Devices, list};
 
-use super::choose::AdapterInfo;
+use super::choose::{AdapterInfo, AdapterKind};
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{Error, Result};
 use crate::graph::GpuWork;
-use crate::plan::Plan;
+use crate::plan::{Bundle, Limits, Plan, Step};
 use buffers::{Buffers, WORD};
 use device::Device;
+use pending::Pending;
+use pipeline_cache::PipelineCache;
 use pipelines::Pipelines;
 use readings::Readings;
 use replay::{Loader, Replay};
+use std::path::PathBuf;
 use uploads::Uploads;
 
 /// How a GPU is opened.
@@ -38,6 +43,13 @@ pub struct GpuOptions {
     pub downlevel: bool,
     /// Shaders check every index and loop at run time, and workgroup memory starts at zero: slower, for tests.
     pub checked: bool,
+    /// Whether dispatches that need nothing of each other run as one kernel. If it is not said they do on hardware; a software
+    /// adapter runs every workgroup through all parts of a kernel.
+    pub bundled: Option<bool>,
+    /// How many submissions share a command buffer; found from the time that they take if it is not said.
+    pub grouped: Option<usize>,
+    /// The folder in which compiled kernels are kept for the next run.
+    pub cache: Option<PathBuf>,
     /// The memory that plans may take, in bytes.
     pub memory_bytes: Option<u64>,
 }
@@ -51,6 +63,8 @@ pub struct Gpu {
     plans: Vec<Replay>,
     uploads: Uploads,
     readings: Readings,
+    pending: Pending,
+    bundled: bool,
     /// The last of the fields, so that everything made by the device is gone before it.
     device: Device,
 }
@@ -69,10 +83,13 @@ impl Gpu {
             binding_len_max: usize::try_from(binding_bytes).unwrap_or(usize::MAX) / WORD,
             memory_bytes: options.memory_bytes,
         };
-        let pipelines = Pipelines::new(&device, options.checked);
+        let cache = options.cache.as_deref().and_then(|folder| PipelineCache::open(&device, adapter, folder));
+        let pipelines = Pipelines::new(&device, options.checked, cache);
         let uploads = Uploads::new(&device, pipelines.step_layout())?;
         let (buffers, plans, readings) = (Buffers::default(), Vec::new(), Readings::new());
-        Ok(Self { info, buffers, pipelines, plans, uploads, readings, device })
+        let bundled = options.bundled.unwrap_or(listed.kind != AdapterKind::Software);
+        let pending = Pending::new(options.grouped);
+        Ok(Self { info, buffers, pipelines, plans, uploads, readings, pending, bundled, device })
     }
 
     fn check_memory(&self, plan: &Plan, work: &[GpuWork]) -> Result<()> {
@@ -86,21 +103,34 @@ impl Gpu {
             .help("use a smaller micro_batch, or raise device.memory_limit"))
     }
 
-    /// Encodes and starts a submission whose numbers are staged.
-    fn start(&mut self, submission: &Submission<'_>) -> Result<()> {
-        let mut encoder = self.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let slot = self.uploads.encode(&self.device, &self.buffers, submission, &mut encoder)?;
+    /// The dispatches of a plan, bundled for this device.
+    fn bundles(&self, plan: &Plan) -> Result<Vec<Bundle>> {
+        let buffers = self.device.limits.max_storage_buffers_per_shader_stage as usize;
+        // More workgroup memory than every adapter has would leave a compute unit fewer workgroups to go on with.
+        if self.bundled { plan.bundles(Limits { buffers, ..Limits::LEAST }) } else { plan.dispatches() }
+    }
+
+    /// Encodes a submission whose numbers are staged, behind those that wait to leave.
+    fn encode(&mut self, submission: &Submission<'_>) -> Result<()> {
+        let encoder = self.pending.encoder(&self.device);
+        let slot = self.uploads.encode(&self.device, &self.buffers, submission, encoder)?;
         if !submission.plans.is_empty() {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_bind_group(1, slot.group, &[slot.offset]);
             submission.plans.iter().for_each(|plan| self.plans[plan.0].encode(&mut pass));
         }
         if let Some(buffer) = submission.readback {
-            self.readings.encode(&self.device, self.buffers.get(buffer.0), submission.tag, &mut encoder)?;
+            self.readings.encode(&self.device, self.buffers.get(buffer.0), submission.tag, encoder)?;
         }
-        let submitted = self.device.submit(encoder.finish());
-        self.uploads.submitted(submitted.clone());
-        self.readings.submitted(submitted);
+        Ok(())
+    }
+
+    /// Sends off what waits to leave.
+    fn flush(&mut self) -> Result<()> {
+        if let Some(submitted) = self.pending.flush(&self.device) {
+            self.uploads.submitted(submitted.clone());
+            self.readings.submitted(&submitted);
+        }
         self.device.check()
     }
 }
@@ -110,17 +140,27 @@ impl Executor for Gpu {
         &self.info
     }
 
-    fn load(&mut self, plan: &Plan) -> Result<PlanId> {
+    fn prepare(&mut self, plans: &[&Plan]) -> Result<()> {
         self.device.check()?;
-        let work: Vec<GpuWork> =
-            plan.steps.iter().map(|step| step.op.gpu(&step.input_types(), &step.output_types())).collect();
+        let mut bundles = Vec::new();
+        for plan in plans {
+            bundles.extend(self.bundles(plan)?);
+        }
+        self.pipelines.prepare(&self.device, &bundles)
+    }
+
+    fn load(&mut self, plan: &Plan) -> Result<PlanId> {
+        self.flush()?;
+        let work: Vec<GpuWork> = plan.steps.iter().map(Step::gpu).collect();
         self.check_memory(plan, &work)?;
+        let bundles = self.bundles(plan)?;
         let Self { device, buffers, pipelines, plans, .. } = self;
+        pipelines.prepare(device, &bundles).map_err(|error| error.within(format!("plan {}", plan.name)))?;
         let places = buffers.provide(device, plan, &work)?;
         for known in plans.iter_mut() {
             known.rebind(device, buffers, &places.replaced);
         }
-        let replay = Loader { device, pipelines, buffers, places: &places }.load(plan, &work)?;
+        let replay = Loader { device, pipelines, buffers, places: &places }.load(plan, &work, &bundles)?;
         plans.push(replay);
         Ok(PlanId(plans.len() - 1))
     }
@@ -130,13 +170,14 @@ impl Executor for Gpu {
     }
 
     fn write(&mut self, buffer: BufferId, offset: usize, data: Host<'_>) -> Result<()> {
-        self.device.check()?;
+        // What was submitted before comes before.
+        self.flush()?;
         let memory = self.buffers.target(&self.device, buffer.0, offset, &data)?;
         transfer::write(&self.device, memory, offset, data)
     }
 
     fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f64>> {
-        self.device.check()?;
+        self.flush()?;
         let memory = self.buffers.range(&self.device, buffer.0, offset, len)?;
         transfer::read(&self.device, memory, offset, len)
     }
@@ -144,13 +185,25 @@ impl Executor for Gpu {
     fn submit(&mut self, submission: &Submission<'_>) -> Result<()> {
         self.device.check()?;
         let readback = submission.readback.map(|buffer| self.buffers.get(buffer.0));
-        self.readings.make_room(&self.device, readback)?;
-        self.uploads.stage(&self.device, &self.buffers, submission)?;
-        self.start(submission)
+        self.readings.make_room(&self.device, readback, self.in_flight_max())?;
+        let bytes = self.uploads.prepare(&self.device, &self.buffers, submission)?;
+        if !self.uploads.has_room() {
+            // The one to be waited for may be among those that wait to leave.
+            self.flush()?;
+        }
+        self.uploads.stage(&self.device, submission, bytes)?;
+        self.encode(submission)?;
+        self.device.count_submission();
+        if self.pending.is_full() { self.flush() } else { Ok(()) }
     }
 
     fn poll(&mut self, reading: &mut Vec<f64>, wait: bool) -> Result<Option<u64>> {
-        self.readings.poll(&self.device, reading, wait)
+        if wait && self.readings.awaits_last(self.pending.last()) {
+            self.flush()?;
+        }
+        let delivered = self.readings.poll(&self.device, reading, wait)?;
+        self.pending.learn();
+        Ok(delivered)
     }
 
     fn in_flight(&self) -> usize {
@@ -158,10 +211,12 @@ impl Executor for Gpu {
     }
 
     fn in_flight_max(&self) -> usize {
-        ring::RING
+        // While the device has one command buffer to work on, the next one is filled.
+        (2 * self.pending.most()).clamp(ring::LEAST, ring::RING)
     }
 
     fn finish(&mut self) -> Result<()> {
+        self.flush()?;
         self.device.wait(None)
     }
 

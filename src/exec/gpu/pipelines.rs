@@ -1,10 +1,13 @@
 //! Compute pipelines: each distinct shader is compiled once, under a layout that follows from its dispatch.
 
 use super::device::Device;
+use super::pipeline_cache::PipelineCache;
 use crate::base::Result;
-use crate::graph::{Bind, Dispatch, Shader};
-use crate::ops::shaders;
+use crate::graph::Shader;
+use crate::plan::Bundle;
 use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a dispatch needs of its shader.
 #[derive(Clone, Debug)]
@@ -14,6 +17,9 @@ pub(super) struct Kernel {
     pub layout: wgpu::BindGroupLayout,
 }
 
+/// The shaders of a bundle with the buffers that each takes, and which buffers are written.
+type Key = (Vec<(Shader, Vec<usize>)>, Vec<bool>);
+
 /// The compiled shaders.
 #[derive(Debug)]
 pub(super) struct Pipelines {
@@ -21,16 +27,17 @@ pub(super) struct Pipelines {
     step: wgpu::BindGroupLayout,
     /// Group 0 and the whole layout, by the number of storage buffers and which of them are written.
     layouts: HashMap<Vec<bool>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
-    kernels: HashMap<(Shader, Vec<bool>), Kernel>,
+    kernels: HashMap<Key, Kernel>,
     /// Whether shaders check every index and loop at run time.
     checked: bool,
+    cache: Option<PipelineCache>,
 }
 
 impl Pipelines {
-    pub fn new(device: &Device, checked: bool) -> Self {
+    pub fn new(device: &Device, checked: bool, cache: Option<PipelineCache>) -> Self {
         let entry = uniform(0, true);
         let step = layout_of(device, "step", &[entry]);
-        Self { step, layouts: HashMap::new(), kernels: HashMap::new(), checked }
+        Self { step, layouts: HashMap::new(), kernels: HashMap::new(), checked, cache }
     }
 
     /// The layout of the step's group.
@@ -38,18 +45,46 @@ impl Pipelines {
         &self.step
     }
 
-    /// The kernel of a dispatch, compiled if it is new.
-    pub fn get(&mut self, device: &Device, dispatch: &Dispatch) -> Result<Kernel> {
-        let written: Vec<bool> = dispatch.binds.iter().map(|bind| !matches!(bind, Bind::In(_))).collect();
-        let key = (dispatch.shader.clone(), written);
-        if let Some(known) = self.kernels.get(&key) {
-            return Ok(known.clone());
+    /// Compiles the kernels of these bundles that are new, on as many threads as the machine has.
+    pub fn prepare(&mut self, device: &Device, bundles: &[Bundle]) -> Result<()> {
+        let mut fresh: Vec<(Key, &Bundle, wgpu::BindGroupLayout, wgpu::PipelineLayout)> = Vec::new();
+        for bundle in bundles {
+            let key = (bundle.kernel(), bundle.written());
+            if !self.kernels.contains_key(&key) && fresh.iter().all(|(known, ..)| *known != key) {
+                let (layout, whole) = self.layout(device, &key.1)?;
+                fresh.push((key, bundle, layout, whole));
+            }
         }
-        let (layout, whole) = self.layout(device, &key.1)?;
-        let pipeline = self.compile(device, &dispatch.shader, &whole)?;
-        let kernel = Kernel { pipeline, layout };
-        self.kernels.insert(key, kernel.clone());
-        Ok(kernel)
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(fresh.len());
+        let next = AtomicUsize::new(0);
+        let compiled: Vec<OnceLock<Result<wgpu::ComputePipeline>>> = fresh.iter().map(|_| OnceLock::new()).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < fresh.len()) {
+                        let (_, bundle, _, whole) = &fresh[i];
+                        // Each is one thread's alone.
+                        let _ = compiled[i].set(self.compile(device, bundle, whole));
+                    }
+                });
+            }
+        });
+        for ((key, _, layout, _), pipeline) in fresh.into_iter().zip(compiled) {
+            let pipeline = pipeline.into_inner().expect("a thread came by")?;
+            self.kernels.insert(key, Kernel { pipeline, layout });
+        }
+        if let Some(cache) = &mut self.cache {
+            cache.save();
+        }
+        Ok(())
+    }
+
+    /// The kernel of a bundle that was prepared.
+    pub fn get(&self, bundle: &Bundle) -> Kernel {
+        self.kernels[&(bundle.kernel(), bundle.written())].clone()
     }
 
     fn layout(&mut self, device: &Device, written: &[bool]) -> Result<(wgpu::BindGroupLayout, wgpu::PipelineLayout)> {
@@ -77,11 +112,12 @@ impl Pipelines {
     fn compile(
         &self,
         device: &Device,
-        shader: &Shader,
+        bundle: &Bundle,
         layout: &wgpu::PipelineLayout,
     ) -> Result<wgpu::ComputePipeline> {
-        let label = format!("{}:{}", shader.stem, shader.entry);
-        let text = shaders::source(shader)?;
+        let shaders = || bundle.parts.iter().map(|part| &part.dispatch.shader);
+        let label = shaders().map(|shader| format!("{}:{}", shader.stem, shader.entry)).collect::<Vec<_>>().join(" + ");
+        let (text, entry) = bundle.source()?;
         let checks =
             if self.checked { wgpu::ShaderRuntimeChecks::checked() } else { wgpu::ShaderRuntimeChecks::unchecked() };
         let descriptor =
@@ -95,18 +131,21 @@ impl Pipelines {
             label: Some(&label),
             layout: Some(layout),
             module: &module,
-            entry_point: Some(shader.entry),
+            entry_point: Some(entry),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &[],
                 zero_initialize_workgroup_memory: self.checked,
             },
-            cache: None,
+            cache: self.cache.as_ref().map(PipelineCache::handle),
         });
         let error = pollster::block_on(inner.pop()).or(pollster::block_on(scope.pop()));
         match error {
             None => device.check().map(|()| pipeline),
             Some(error) => Err(device
-                .failure(format!("shader {label} with {:?} does not compile: {error}", shader.vars))
+                .failure(format!(
+                    "shader {label} with {:?} does not compile: {error}",
+                    shaders().map(|shader| &shader.vars).collect::<Vec<_>>()
+                ))
                 .help("update the GPU's driver, or use --device cpu; please report it")),
         }
     }

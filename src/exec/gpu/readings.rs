@@ -42,10 +42,10 @@ impl Readings {
     }
 
     /// Makes sure that a buffer of the ring is free for what is to be read back.
-    pub fn make_room(&mut self, device: &Device, readback: Option<&Memory>) -> Result<()> {
+    pub fn make_room(&mut self, device: &Device, readback: Option<&Memory>, most: usize) -> Result<()> {
         let Some(memory) = readback else { return Ok(()) };
-        if self.under_way.len() == RING {
-            return Err(device.failure(format!("{RING} readings wait to be collected")));
+        if self.under_way.len() >= most {
+            return Err(device.failure(format!("{most} readings wait to be collected")));
         }
         self.ring.grow(device, (memory.len * WORD) as u64)
     }
@@ -72,11 +72,16 @@ impl Readings {
         Ok(())
     }
 
-    /// Takes note of the submission that carries what was encoded.
-    pub fn submitted(&mut self, submitted: Submitted) {
-        if let Some(reading) = self.under_way.back_mut().filter(|reading| reading.submission.is_none()) {
-            reading.submission = Some(submitted);
-        }
+    /// Takes note of the command buffer that carries what was encoded.
+    pub fn submitted(&mut self, submitted: &Submitted) {
+        let fresh = self.under_way.iter_mut().rev().take_while(|reading| reading.submission.is_none());
+        fresh.for_each(|reading| reading.submission = Some(submitted.clone()));
+    }
+
+    /// Whether to wait for the oldest one is to wait for all that the device has, the last command buffer having this number.
+    pub fn awaits_last(&self, last: u64) -> bool {
+        let oldest = self.under_way.front().filter(|oldest| oldest.state() == PENDING);
+        oldest.is_some_and(|oldest| oldest.submission.as_ref().is_none_or(|submitted| submitted.number >= last))
     }
 
     /// Delivers the oldest one, if it is there; with `wait`, waits for it.

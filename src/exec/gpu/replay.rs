@@ -4,8 +4,8 @@ use super::buffers::{Buffers, Places, WORD};
 use super::device::Device;
 use super::pipelines::{Kernel, Pipelines};
 use crate::base::{Error, Result};
-use crate::graph::{Bind, Dispatch, GpuWork};
-use crate::plan::{Plan, Step, View};
+use crate::graph::{Dispatch, GpuWork};
+use crate::plan::{Bound, Bundle, Home, Plan, Step};
 
 /// What offsets of bindings are multiples of, in bytes: the most that any adapter asks for, so that what runs on one
 /// runs on all.
@@ -41,44 +41,42 @@ struct Part {
 /// What resolving needs.
 pub(super) struct Loader<'a> {
     pub device: &'a Device,
-    pub pipelines: &'a mut Pipelines,
+    pub pipelines: &'a Pipelines,
     pub buffers: &'a Buffers,
     pub places: &'a Places,
 }
 
 impl Loader<'_> {
-    /// Resolves a plan, whose steps do this work; compiles what is new.
-    pub fn load(&mut self, plan: &Plan, work: &[GpuWork]) -> Result<Replay> {
-        let params = self.write_params(plan, work)?;
+    /// Resolves a plan, whose steps do this work, bundled so; its kernels are compiled.
+    pub fn load(&self, plan: &Plan, work: &[GpuWork], bundles: &[Bundle]) -> Result<Replay> {
+        for (i, (step, work)) in plan.steps.iter().zip(work).enumerate() {
+            check_work(step, work, &place_of(plan, i))?;
+        }
+        let params = self.write_params(plan, bundles)?;
         let mut dispatches = Vec::new();
         let mut offset = 0;
-        for (i, (step, work)) in plan.steps.iter().zip(work).enumerate() {
-            let place = format!("plan {}, step {i} ({})", plan.name, step.op.name());
-            check_work(step, work, &place)?;
-            for dispatch in &work.dispatches {
-                let block = Part { place: usize::MAX, offset, bytes: params_bytes(dispatch) };
-                offset += slot(dispatch);
-                let storage: Result<Vec<Part>> =
-                    dispatch.binds.iter().map(|bind| self.part(step, work, *bind, &place)).collect();
-                let kernel = self.pipelines.get(self.device, dispatch).map_err(|error| error.within(&place))?;
-                let (storage, label) = (storage?, step.op.name().to_owned());
-                let group = group(self.device, self.buffers, &params, &kernel, &label, block, &storage);
-                let workgroups = dispatch.workgroups;
-                dispatches.push(Resolved { kernel, group, workgroups, label, params: block, storage });
-            }
+        for bundle in bundles {
+            let place = place_of(plan, bundle.parts[0].step);
+            let block = Part { place: usize::MAX, offset, bytes: params_bytes(bundle) };
+            offset += slot(bundle);
+            let storage: Result<Vec<Part>> = bundle.bounds.iter().map(|bound| self.part(bound, &place)).collect();
+            let kernel = self.pipelines.get(bundle);
+            let (storage, label) = (storage?, label_of(plan, bundle));
+            let group = group(self.device, self.buffers, &params, &kernel, &label, block, &storage);
+            let workgroups = bundle.workgroups();
+            dispatches.push(Resolved { kernel, group, workgroups, label, params: block, storage });
         }
         self.device.check()?;
         Ok(Replay { params, dispatches })
     }
 
     /// One uniform buffer with a slot for each dispatch.
-    fn write_params(&self, plan: &Plan, work: &[GpuWork]) -> Result<wgpu::Buffer> {
-        let all = || work.iter().flat_map(|work| &work.dispatches);
-        let total = all().map(slot).sum::<u64>().max(ALIGNMENT);
+    fn write_params(&self, plan: &Plan, bundles: &[Bundle]) -> Result<wgpu::Buffer> {
+        let total = bundles.iter().map(slot).sum::<u64>().max(ALIGNMENT);
         let mut words = Vec::with_capacity(total as usize / WORD);
-        for dispatch in all() {
-            let end = words.len() + slot(dispatch) as usize / WORD;
-            words.extend(dispatch.params.iter().map(|(_, scalar)| scalar.bits()));
+        for bundle in bundles {
+            let end = words.len() + slot(bundle) as usize / WORD;
+            words.extend(bundle.params());
             words.resize(end, 0);
         }
         let label = format!("{}.params", plan.name);
@@ -91,31 +89,39 @@ impl Loader<'_> {
         Ok(buffer)
     }
 
-    /// What a storage binding of a step covers.
-    fn part(&self, step: &Step, work: &GpuWork, bind: Bind, place: &str) -> Result<Part> {
-        let part = match bind {
-            Bind::In(i) => self.view(&step.inputs[i]),
-            Bind::Out(i) => self.view(&step.outputs[i]),
-            Bind::Scratch(i) => {
-                Part { place: self.places.scratch[i], offset: 0, bytes: (work.scratch[i].max(1) * WORD) as u64 }
-            }
+    /// What a storage binding covers.
+    fn part(&self, bound: &Bound, place: &str) -> Result<Part> {
+        let at = match bound.home {
+            Home::Buffer(buffer) => self.places.buffers[buffer],
+            Home::Scratch(i) => self.places.scratch[i],
         };
-        if part.offset % ALIGNMENT != 0 {
-            let message = format!("{bind:?} lies at byte {}, which is no multiple of {ALIGNMENT}", part.offset);
+        let part = Part {
+            place: at,
+            offset: (bound.range.start * WORD) as u64,
+            bytes: (bound.range.len().max(1) * WORD) as u64,
+        };
+        if !part.offset.is_multiple_of(ALIGNMENT) {
+            let message = format!("a binding lies at byte {}, which is no multiple of {ALIGNMENT}", part.offset);
             return Err(Error::failure(place, message).help("this is an error in the plan: please report it"));
         }
         let there = self.device.limits.max_storage_buffer_binding_size;
         if part.bytes > there {
-            let message = format!("{bind:?} takes {} bytes, {} binds {there} at most", part.bytes, self.device.name());
+            let message = format!("a binding takes {} bytes, {} binds {there} at most", part.bytes, self.device.name());
             return Err(Error::input(place, message).help("use a smaller micro_batch or layer, or --device cpu"));
         }
         Ok(part)
     }
+}
 
-    fn view(&self, view: &View) -> Part {
-        let bytes = (view.ty.shape.len().max(1) * WORD) as u64;
-        Part { place: self.places.buffers[view.buffer], offset: (view.offset * WORD) as u64, bytes }
-    }
+/// A step of a plan, for messages.
+fn place_of(plan: &Plan, step: usize) -> String {
+    format!("plan {}, step {step} ({})", plan.name, plan.steps[step].op.name())
+}
+
+/// The ops of a bundle.
+fn label_of(plan: &Plan, bundle: &Bundle) -> String {
+    let names: Vec<&str> = bundle.parts.iter().map(|part| plan.steps[part.step].op.name()).collect();
+    names.join(" + ")
 }
 
 /// A step that writes something has to dispatch something: work that is missing would leave old numbers in its place.
@@ -135,12 +141,12 @@ fn check_work(step: &Step, work: &GpuWork, place: &str) -> Result<()> {
 }
 
 /// Bytes of a dispatch's parameters; never none, since every layout has the block.
-fn params_bytes(dispatch: &Dispatch) -> u64 {
-    (dispatch.params.len().max(1) * WORD).next_multiple_of(16) as u64
+fn params_bytes(bundle: &Bundle) -> u64 {
+    (bundle.params().len().max(1) * WORD).next_multiple_of(16) as u64
 }
 
-fn slot(dispatch: &Dispatch) -> u64 {
-    params_bytes(dispatch).next_multiple_of(ALIGNMENT)
+fn slot(bundle: &Bundle) -> u64 {
+    params_bytes(bundle).next_multiple_of(ALIGNMENT)
 }
 
 fn group(

@@ -4,8 +4,13 @@
 use super::device::Device;
 use crate::base::Result;
 
-/// How many buffers a ring has, and how many submissions may be under way.
-pub(super) const RING: usize = 4;
+/// How many buffers a ring has, and how many submissions with a reading may be under way, at most and at least: a ring of large
+/// buffers has fewer.
+pub(super) const RING: usize = 32;
+pub(super) const LEAST: usize = 4;
+
+/// Bytes of a ring, unless fewer than [`LEAST`] of its buffers would be left.
+const RING_BYTES: u64 = 1 << 26;
 
 /// Buffers of one size for one direction.
 #[derive(Debug)]
@@ -36,7 +41,8 @@ impl Ring {
         }
         let mapped = self.usage.contains(wgpu::BufferUsages::MAP_WRITE);
         let bytes = bytes.next_multiple_of(256);
-        let fresh: Result<Vec<_>> = (0..RING).map(|_| device.buffer(self.label, bytes, self.usage, mapped)).collect();
+        let depth = usize::try_from(RING_BYTES / bytes).unwrap_or(RING).clamp(LEAST, RING);
+        let fresh: Result<Vec<_>> = (0..depth).map(|_| device.buffer(self.label, bytes, self.usage, mapped)).collect();
         self.free = fresh?;
         self.bytes = bytes;
         Ok(())
@@ -45,6 +51,11 @@ impl Ring {
     /// A free buffer of at least the size that the ring has grown to.
     pub fn take(&mut self) -> Option<wgpu::Buffer> {
         self.free.pop()
+    }
+
+    /// Whether none is free.
+    pub fn is_empty(&self) -> bool {
+        self.free.is_empty()
     }
 
     /// Gives a buffer back, as [`Ring::take`] gave it.

@@ -20,7 +20,7 @@ pub(super) struct Uploads {
     sender: Sender<wgpu::Buffer>,
     /// In a mutex only so that an executor may be shared between threads: nothing contends for it.
     returned: Mutex<Receiver<wgpu::Buffer>>,
-    /// The last submissions, the oldest first: each of the ring's buffers belongs to one of them.
+    /// The last command buffers, the oldest first: each of the ring's buffers belongs to one of them.
     recent: VecDeque<Submitted>,
     /// Staged for the submission that comes next.
     staged: Option<wgpu::Buffer>,
@@ -51,16 +51,27 @@ impl Uploads {
         Ok(Self { ring: Ring::uploads(), sender, returned, recent, staged: None, steps, group, next_slot: 0 })
     }
 
-    /// Writes the scalars and uploads of a submission into a buffer of the ring.
-    pub fn stage(&mut self, device: &Device, buffers: &Buffers, submission: &Submission<'_>) -> Result<()> {
+    /// Makes sure that the ring's buffers are large enough, and gives the bytes of a submission.
+    pub fn prepare(&mut self, device: &Device, buffers: &Buffers, submission: &Submission<'_>) -> Result<u64> {
         let mut bytes = STEP_BYTES;
         for (buffer, data) in submission.uploads {
             buffers.target(device, buffer.0, 0, data)?;
             bytes += (data.len() * WORD) as u64;
         }
         self.ring.grow(device, bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether a buffer is free.
+    pub fn has_room(&mut self) -> bool {
+        self.collect();
+        !self.ring.is_empty()
+    }
+
+    /// Writes the scalars and uploads of a submission, of so many bytes, into a buffer of the ring.
+    pub fn stage(&mut self, device: &Device, submission: &Submission<'_>, bytes: u64) -> Result<()> {
         let staging = self.take(device)?;
-        let mut view = staging.slice(..).get_mapped_range_mut().map_err(|error| device.failure(error))?;
+        let mut view = staging.slice(..bytes).get_mapped_range_mut().map_err(|error| device.failure(error))?;
         let mut at = STEP_BYTES as usize;
         put(&mut view, 0..at, words(&submission.scalars).map(u32::to_ne_bytes));
         for (_, data) in submission.uploads {
@@ -81,13 +92,16 @@ impl Uploads {
     /// A mapped buffer. Where the device has yet to begin with as many submissions as the ring has buffers, this waits for
     /// the oldest of them: the host is ahead, the device has work.
     fn take(&mut self, device: &Device) -> Result<wgpu::Buffer> {
-        self.collect();
-        if let Some(buffer) = self.ring.take() {
-            return Ok(buffer);
+        loop {
+            self.collect();
+            if let Some(buffer) = self.ring.take() {
+                return Ok(buffer);
+            }
+            let Some(oldest) = self.recent.pop_front() else {
+                return Err(device.failure("the driver kept an upload buffer of a submission that is done"));
+            };
+            device.wait(Some(&oldest))?;
         }
-        device.wait(self.recent.front())?;
-        self.collect();
-        self.ring.take().ok_or_else(|| device.failure("the driver kept an upload buffer of a submission that is done"))
     }
 
     fn collect(&mut self) {
