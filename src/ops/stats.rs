@@ -458,6 +458,6 @@ impl Op for Fold {
         }
         // The flag and the loss wait for all rows, so they are a dispatch of their own.
         let end = dispatch("fold_end", flags, binds, params, 1);
-        GpuWork { scratch: Vec::new(), dispatches: vec![fold, end] }
+        GpuWork::several(Vec::new(), vec![fold, end])
     }
 }

@@ -19,16 +19,17 @@ mod uploads;
 
 pub use devices::{Devices, list};
 
-use super::choose::AdapterInfo;
+use super::choose::{AdapterInfo, AdapterKind};
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{Error, Result};
-use crate::graph::GpuWork;
+use crate::graph::{Class, GpuWork, Target};
 use crate::plan::Plan;
 use buffers::{Buffers, WORD};
 use device::Device;
 use pipelines::Pipelines;
 use readings::Readings;
 use replay::{Loader, Replay};
+use std::collections::BTreeMap;
 use uploads::Uploads;
 
 /// How a GPU is opened.
@@ -40,12 +41,18 @@ pub struct GpuOptions {
     pub checked: bool,
     /// The memory that plans may take, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Ways by problem that were found the fastest on this device; see [`Target`].
+    pub choices: BTreeMap<String, String>,
 }
+
+/// The version of wgpu: kernels that were timed with another one are timed again.
+pub const WGPU_VERSION: &str = "30.0.1";
 
 /// A GPU as an executor, in f32.
 #[derive(Debug)]
 pub struct Gpu {
     info: DeviceInfo,
+    target: Target,
     buffers: Buffers,
     pipelines: Pipelines,
     plans: Vec<Replay>,
@@ -68,11 +75,33 @@ impl Gpu {
             threads: None,
             binding_len_max: usize::try_from(binding_bytes).unwrap_or(usize::MAX) / WORD,
             memory_bytes: options.memory_bytes,
+            kernels: None,
         };
+        let target = device.target(class(listed.kind), options.choices.clone());
         let pipelines = Pipelines::new(&device, options.checked);
         let uploads = Uploads::new(&device, pipelines.step_layout())?;
         let (buffers, plans, readings) = (Buffers::default(), Vec::new(), Readings::new());
-        Ok(Self { info, buffers, pipelines, plans, uploads, readings, device })
+        Ok(Self { info, target, buffers, pipelines, plans, uploads, readings, device })
+    }
+
+    /// From now on plans are loaded with these ways, by problem.
+    pub fn choose(&mut self, choices: BTreeMap<String, String>) {
+        self.target.choices = choices;
+    }
+
+    /// What work is picked for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Notes in the device's description how the kernels of work that has several ways are chosen.
+    fn note_kernels(&mut self, work: &[GpuWork]) {
+        let mut ways = work.iter().filter_map(|work| work.ways.as_deref()).peekable();
+        let is_known = self.info.kernels.as_deref() == Some(TUNED);
+        if ways.peek().is_some() && !is_known {
+            let is_tuned = ways.any(|ways| self.target.by_choice(ways).is_some());
+            self.info.kernels = Some(if is_tuned { TUNED } else { TABLE }.to_owned());
+        }
     }
 
     fn check_memory(&self, plan: &Plan, work: &[GpuWork]) -> Result<()> {
@@ -105,6 +134,19 @@ impl Gpu {
     }
 }
 
+/// How kernels are chosen: [`DeviceInfo::kernels`].
+const TUNED: &str = "tuned";
+const TABLE: &str = "table";
+
+/// The class of an adapter.
+fn class(kind: AdapterKind) -> Class {
+    match kind {
+        AdapterKind::Software => Class::Software,
+        AdapterKind::Integrated => Class::Integrated,
+        AdapterKind::Discrete | AdapterKind::Virtual | AdapterKind::Unknown => Class::Discrete,
+    }
+}
+
 impl Executor for Gpu {
     fn info(&self) -> &DeviceInfo {
         &self.info
@@ -112,8 +154,10 @@ impl Executor for Gpu {
 
     fn load(&mut self, plan: &Plan) -> Result<PlanId> {
         self.device.check()?;
-        let work: Vec<GpuWork> =
+        let ways: Vec<GpuWork> =
             plan.steps.iter().map(|step| step.op.gpu(&step.input_types(), &step.output_types())).collect();
+        self.note_kernels(&ways);
+        let work: Vec<GpuWork> = ways.into_iter().map(|work| self.target.pick(work)).collect();
         self.check_memory(plan, &work)?;
         let Self { device, buffers, pipelines, plans, .. } = self;
         let places = buffers.provide(device, plan, &work)?;

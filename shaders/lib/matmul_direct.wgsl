@@ -1,0 +1,112 @@
+// A workgroup of wm × wn threads makes a tile of C, a thread tm × tn of its numbers, wm and wn apart, out of registers: no
+// workgroup memory, no barrier. Threads at an edge read the last row or column again and write nothing.
+//
+// With `share`, all threads work on the same rows of A (`share` = "a", wm = 1) or columns of B ("b", wn = 1): of each, a thread reads one of
+// `depth` neighbouring terms and hands it to its subgroup, which has at least that many threads.
+{% set bm = wm * tm %}
+{% set bn = wn * tn %}
+{% set step_a = "params.m" if ta else "1u" %}
+{% set step_b = "1u" if tb else "params.n" %}
+
+{# One term of all sums: `offset_a` and `offset_b` lead from the running addresses to it. #}
+{% macro products(u) %}
+{% for i in range(tm) %}
+{% for j in range(tn) %}
+            c{{ i }}_{{ j }} = fma(a{{ i }}_{{ u }}, b{{ j }}_{{ u }}, c{{ i }}_{{ j }});
+{% endfor %}
+{% endfor %}
+{% endmacro %}
+
+@compute @workgroup_size({{ wm * wn }})
+fn direct(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+{% if share %}
+    @builtin(subgroup_invocation_id) lane: u32,
+{% endif %}
+) {
+    let tiles_n = (params.n + {{ bn - 1 }}u) / {{ bn }}u;
+    let tile = workgroup_number(group);
+    if (tile / tiles_n * {{ bm }}u >= params.m) {
+        return;
+    }
+    let row = tile / tiles_n * {{ bm }}u + thread / {{ wn }}u;
+    let column = tile % tiles_n * {{ bn }}u + thread % {{ wn }}u;
+{% if share %}
+    let own = lane % {{ depth }}u * {{ step_a if share == "a" else step_b }};
+{% endif %}
+    for (var slice = group.z; slice < params.parts * params.batch; slice += {{ MAX_WORKGROUPS }}u) {
+        let z = slice % params.batch;
+        let first = slice / params.batch * params.part;
+        let last = min(first + params.part, params.k);
+        let base_a = z * params.m * params.k + first * {{ step_a }};
+        let base_b = z * params.k * params.n + first * {{ step_b }};
+{% for i in range(tm) %}
+        var at_a{{ i }} = base_a + min(row + {{ i * wm }}u, params.m - 1u){{ "" if ta else " * params.k" }};
+{% endfor %}
+{% for j in range(tn) %}
+        var at_b{{ j }} = base_b + min(column + {{ j * wn }}u, params.n - 1u){{ " * params.k" if tb else "" }};
+{% endfor %}
+{% for i in range(tm) %}
+{% for j in range(tn) %}
+        var c{{ i }}_{{ j }} = 0.0;
+{% endfor %}
+{% endfor %}
+        var p = first;
+{% if share %}
+        for (; p + {{ depth }}u <= last; p += {{ depth }}u) {
+{% if share == "a" %}
+{% for i in range(tm) %}
+            let a{{ i }} = a[at_a{{ i }} + own];
+            at_a{{ i }} += {{ depth }}u * {{ step_a }};
+{% endfor %}
+{% else %}
+{% for j in range(tn) %}
+            let b{{ j }} = b[at_b{{ j }} + own];
+            at_b{{ j }} += {{ depth }}u * {{ step_b }};
+{% endfor %}
+{% endif %}
+{% for u in range(depth) %}
+{% for i in range(tm) %}
+{% if share == "a" %}
+            let a{{ i }}_{{ u }} = subgroupBroadcast(a{{ i }}, {{ u }}u);
+{% else %}
+            let a{{ i }}_{{ u }} = a[at_a{{ i }}];
+            at_a{{ i }} += {{ step_a }};
+{% endif %}
+{% endfor %}
+{% for j in range(tn) %}
+{% if share == "b" %}
+            let b{{ j }}_{{ u }} = subgroupBroadcast(b{{ j }}, {{ u }}u);
+{% else %}
+            let b{{ j }}_{{ u }} = b[at_b{{ j }}];
+            at_b{{ j }} += {{ step_b }};
+{% endif %}
+{% endfor %}
+{{ products(u) }}
+{% endfor %}
+        }
+{% endif %}
+        for (; p < last; p++) {
+{% for i in range(tm) %}
+            let a{{ i }}_0 = a[at_a{{ i }}];
+            at_a{{ i }} += {{ step_a }};
+{% endfor %}
+{% for j in range(tn) %}
+            let b{{ j }}_0 = b[at_b{{ j }}];
+            at_b{{ j }} += {{ step_b }};
+{% endfor %}
+{{ products(0) }}
+        }
+{% for i in range(tm) %}
+        if (row + {{ i * wm }}u < params.m) {
+            let at = (slice * params.m + row + {{ i * wm }}u) * params.n + column;
+{% for j in range(tn) %}
+            if (column + {{ j * wn }}u < params.n) {
+                c[at + {{ j * wn }}u] = finish(z, row + {{ i * wm }}u, column + {{ j * wn }}u, c{{ i }}_{{ j }});
+            }
+{% endfor %}
+        }
+{% endfor %}
+    }
+}
