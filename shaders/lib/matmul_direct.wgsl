@@ -8,8 +8,26 @@
 {% set step_a = "params.m" if ta else "1u" %}
 {% set step_b = "1u" if tb else "params.n" %}
 
-{# One term of all sums: `offset_a` and `offset_b` lead from the running addresses to it. #}
-{% macro products(u) %}
+{# Reads of one factor what a thread multiplies with term `u`: `way` is "once" for a number that is read and handed around for all terms of a turn,
+"hand" for one that is then taken from the thread that has read it, "own" for one that each thread reads itself. #}
+{% macro read(x, count, step, u, way) %}
+{% for i in range(count) %}
+{% if way == "once" %}
+            let {{ x }}{{ i }} = {{ x }}[at_{{ x }}{{ i }} + own];
+            at_{{ x }}{{ i }} += {{ depth }}u * {{ step }};
+{% elif way == "hand" %}
+            let {{ x }}{{ i }}_{{ u }} = subgroupBroadcast({{ x }}{{ i }}, {{ u }}u);
+{% else %}
+            let {{ x }}{{ i }}_{{ u }} = {{ x }}[at_{{ x }}{{ i }}];
+            at_{{ x }}{{ i }} += {{ step }};
+{% endif %}
+{% endfor %}
+{% endmacro %}
+
+{# Adds term `u` to all sums. #}
+{% macro term(u, shared) %}
+{{ read("a", tm, step_a, u, "hand" if shared == "a" else "own") }}
+{{ read("b", tn, step_b, u, "hand" if shared == "b" else "own") }}
 {% for i in range(tm) %}
 {% for j in range(tn) %}
             c{{ i }}_{{ j }} = fma(a{{ i }}_{{ u }}, b{{ j }}_{{ u }}, c{{ i }}_{{ j }});
@@ -55,48 +73,14 @@ fn direct(
         var p = first;
 {% if share %}
         for (; p + {{ depth }}u <= last; p += {{ depth }}u) {
-{% if share == "a" %}
-{% for i in range(tm) %}
-            let a{{ i }} = a[at_a{{ i }} + own];
-            at_a{{ i }} += {{ depth }}u * {{ step_a }};
-{% endfor %}
-{% else %}
-{% for j in range(tn) %}
-            let b{{ j }} = b[at_b{{ j }} + own];
-            at_b{{ j }} += {{ depth }}u * {{ step_b }};
-{% endfor %}
-{% endif %}
+{{ read("a", tm, step_a, 0, "once") if share == "a" else read("b", tn, step_b, 0, "once") }}
 {% for u in range(depth) %}
-{% for i in range(tm) %}
-{% if share == "a" %}
-            let a{{ i }}_{{ u }} = subgroupBroadcast(a{{ i }}, {{ u }}u);
-{% else %}
-            let a{{ i }}_{{ u }} = a[at_a{{ i }}];
-            at_a{{ i }} += {{ step_a }};
-{% endif %}
-{% endfor %}
-{% for j in range(tn) %}
-{% if share == "b" %}
-            let b{{ j }}_{{ u }} = subgroupBroadcast(b{{ j }}, {{ u }}u);
-{% else %}
-            let b{{ j }}_{{ u }} = b[at_b{{ j }}];
-            at_b{{ j }} += {{ step_b }};
-{% endif %}
-{% endfor %}
-{{ products(u) }}
+{{ term(u, share) }}
 {% endfor %}
         }
 {% endif %}
         for (; p < last; p++) {
-{% for i in range(tm) %}
-            let a{{ i }}_0 = a[at_a{{ i }}];
-            at_a{{ i }} += {{ step_a }};
-{% endfor %}
-{% for j in range(tn) %}
-            let b{{ j }}_0 = b[at_b{{ j }}];
-            at_b{{ j }} += {{ step_b }};
-{% endfor %}
-{{ products(0) }}
+{{ term(0, "") }}
         }
 {% for i in range(tm) %}
         if (row + {{ i * wm }}u < params.m) {

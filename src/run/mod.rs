@@ -44,8 +44,10 @@
 
 mod adaptive;
 mod blueprint;
+mod cache;
 mod check;
 pub mod checkpoint;
+mod choices;
 mod device;
 mod drive;
 mod ending;
@@ -78,10 +80,13 @@ pub mod thinning;
 mod train;
 mod trainer;
 pub mod weights;
+mod workbench;
 pub mod writer;
 
 pub use blueprint::{Blueprint, Request, SLOPE_MIN, TappedLayer, names};
+pub use cache::{CACHE_DIR, cache_folder};
 pub use check::{BOUND, Check, Checked, check};
+pub use choices::{Choices, ChoicesKey};
 pub use device::{Device, open_device};
 pub use engine::{Batch, Engine};
 pub use evaluate::{Evaluation, Score, evaluate_part, validate};
@@ -102,3 +107,4 @@ pub use saved::SavedModel;
 pub use tensors::{HostTensor, read_params};
 pub use train::{RunEnd, TrainOptions, train};
 pub use trainer::{Setup, Step, Trainer, TrainerState};
+pub use workbench::{Product, Products, Workbench};

@@ -46,7 +46,7 @@ pub struct GpuOptions {
 }
 
 /// The version of wgpu: kernels that were timed with another one are timed again.
-pub const WGPU_VERSION: &str = "30.0.1";
+pub const VERSION: &str = "30.0.1";
 
 /// A GPU as an executor, in f32.
 #[derive(Debug)]

@@ -132,8 +132,8 @@ mod tests {
                 }
                 Direct { wm, wn, share, .. } => match share {
                     Share::Nothing => {}
-                    Share::A => assert!(wm == 1 && wn as u32 % SUBGROUP == 0, "{name}"),
-                    Share::B => assert!(wn == 1 && wm as u32 % SUBGROUP == 0, "{name}"),
+                    Share::A => assert!(wm == 1 && (wn as u32).is_multiple_of(SUBGROUP), "{name}"),
+                    Share::B => assert!(wn == 1 && (wm as u32).is_multiple_of(SUBGROUP), "{name}"),
                 },
             }
         }
