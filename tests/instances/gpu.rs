@@ -21,9 +21,11 @@ pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     /// Pipelines by shader, access of the buffers and checks: many cases share them.
-    pipelines: RefCell<HashMap<(Shader, Vec<bool>, Checks), Pipeline>>,
+    pipelines: RefCell<HashMap<Key, Pipeline>>,
 }
 
+/// A shader, which of its buffers are written, and how it is checked.
+type Key = (Shader, Vec<bool>, Checks);
 type Pipeline = ([wgpu::BindGroupLayout; 2], wgpu::ComputePipeline);
 
 /// Whether shaders run with the checks that wgpu adds.

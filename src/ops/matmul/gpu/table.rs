@@ -7,15 +7,15 @@ use crate::ops::matmul::Extents;
 /// A row: products of this class and size take this kernel where the device has what it needs.
 struct Row {
     classes: &'static [Class],
-    /// The most rows and columns of C.
-    most: [usize; 2],
+    /// The most rows and columns of C, and terms of each sum.
+    most: [usize; 3],
     /// Tiles that there are at least; below, a tile is too large to occupy a device.
     tiles: usize,
     kernel: &'static str,
 }
 
 const ANY: usize = usize::MAX;
-/// The most rows or columns of a product that counts as flat or tall.
+/// The most rows, columns or terms of a product that counts as flat, tall or short.
 const NARROW: usize = 16;
 const SOFTWARE: &[Class] = &[Class::Software];
 const INTEGRATED: &[Class] = &[Class::Integrated];
@@ -24,19 +24,20 @@ const GPUS: &[Class] = &[Class::Integrated, Class::Discrete];
 
 /// The rows in the order in which they are asked. Those for software are measured (benches/NOTES.md), the others follow from how many
 /// workgroups it takes to fill such a GPU; `steepest tune` measures on the device at hand.
-const ROWS: [Row; 12] = [
-    Row { classes: SOFTWARE, most: [ANY, 4], tiles: 0, kernel: "share-32x4" },
-    Row { classes: SOFTWARE, most: [ANY, NARROW], tiles: 0, kernel: "share-32x16" },
-    Row { classes: SOFTWARE, most: [ANY, ANY], tiles: 0, kernel: "share-16x32" },
-    Row { classes: SOFTWARE, most: [ANY, NARROW], tiles: 0, kernel: "direct-64x8" },
-    Row { classes: SOFTWARE, most: [ANY, ANY], tiles: 0, kernel: "direct-8x64" },
-    Row { classes: GPUS, most: [ANY, NARROW], tiles: 0, kernel: "tile-64x16" },
-    Row { classes: GPUS, most: [NARROW, ANY], tiles: 0, kernel: "tile-16x64" },
-    Row { classes: DISCRETE, most: [ANY, ANY], tiles: 96, kernel: "tile-128x128" },
-    Row { classes: DISCRETE, most: [ANY, ANY], tiles: 96, kernel: "tile-64x64" },
-    Row { classes: INTEGRATED, most: [ANY, ANY], tiles: 32, kernel: "tile-128x128" },
-    Row { classes: INTEGRATED, most: [ANY, ANY], tiles: 32, kernel: "tile-64x64" },
-    Row { classes: GPUS, most: [ANY, ANY], tiles: 0, kernel: "tile-32x32" },
+const ROWS: [Row; 13] = [
+    Row { classes: SOFTWARE, most: [ANY, 4, ANY], tiles: 0, kernel: "share-32x4" },
+    Row { classes: SOFTWARE, most: [ANY, NARROW, ANY], tiles: 0, kernel: "share-32x16" },
+    Row { classes: SOFTWARE, most: [ANY, ANY, NARROW], tiles: 0, kernel: "direct-8x64" },
+    Row { classes: SOFTWARE, most: [ANY, ANY, ANY], tiles: 0, kernel: "share-16x32" },
+    Row { classes: SOFTWARE, most: [ANY, NARROW, ANY], tiles: 0, kernel: "direct-64x8" },
+    Row { classes: SOFTWARE, most: [ANY, ANY, ANY], tiles: 0, kernel: "direct-8x64" },
+    Row { classes: GPUS, most: [ANY, NARROW, ANY], tiles: 0, kernel: "tile-64x16" },
+    Row { classes: GPUS, most: [NARROW, ANY, ANY], tiles: 0, kernel: "tile-16x64" },
+    Row { classes: DISCRETE, most: [ANY, ANY, ANY], tiles: 96, kernel: "tile-128x128" },
+    Row { classes: DISCRETE, most: [ANY, ANY, ANY], tiles: 96, kernel: "tile-64x64" },
+    Row { classes: INTEGRATED, most: [ANY, ANY, ANY], tiles: 32, kernel: "tile-128x128" },
+    Row { classes: INTEGRATED, most: [ANY, ANY, ANY], tiles: 32, kernel: "tile-64x64" },
+    Row { classes: GPUS, most: [ANY, ANY, ANY], tiles: 0, kernel: "tile-32x32" },
 ];
 
 /// Tiles below which sums are cut into parts, by class.
@@ -58,7 +59,8 @@ const PARTS_MAX: usize = 32;
 pub(super) fn wanted(class: Class, e: Extents) -> Vec<(&'static str, usize)> {
     let fits = |row: &&Row| {
         let tiles = Kernel::named(row.kernel).tiles(e) * e.batch;
-        row.classes.contains(&class) && e.m <= row.most[0] && e.n <= row.most[1] && tiles >= row.tiles
+        let is_within = [e.m, e.n, e.k].iter().zip(&row.most).all(|(extent, most)| extent <= most);
+        row.classes.contains(&class) && is_within && tiles >= row.tiles
     };
     let parts = |kernel: &str| {
         let tiles = Kernel::named(kernel).tiles(e) * e.batch;
@@ -86,6 +88,7 @@ mod tests {
         assert_eq!(first(Class::Integrated, 10, 4096, 512), ("tile-16x64", 1));
         assert_eq!(first(Class::Software, 128, 512, 784), ("share-16x32", 1));
         assert_eq!(first(Class::Software, 128, 10, 512), ("share-32x16", 1));
+        assert_eq!(first(Class::Software, 128, 512, 10), ("direct-8x64", 1));
     }
 
     #[test]
