@@ -11,7 +11,7 @@ use steepest::probe::{PROBES, ProbeId};
 fn help_is_there_for_every_command_and_usage_errors_are_2() {
     let place = Place::new();
     for command in [
-        "", "train", "noise", "range", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices",
+        "", "train", "noise", "range", "tune", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices",
         "config", "keys", "probes", "corpus",
     ] {
         let help = place.succeeds(&format!("{command} --help"));

@@ -182,7 +182,7 @@ fn gradients_agree_with_the_cpu() {
 
 #[test]
 fn gradients_agree_with_checks_and_least_limits() {
-    agrees(&GpuOptions { checked: true, downlevel: true, memory_bytes: None, ..GpuOptions::default() }, 0.0);
+    agrees(&GpuOptions { checked: true, downlevel: true, ..GpuOptions::default() }, 0.0);
 }
 
 /// Dropout draws by the step's number: a stale block of scalars would give another mask.

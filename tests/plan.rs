@@ -9,7 +9,7 @@ use common::run::{self, Fusion, Loaded, cpu};
 use std::collections::HashSet;
 use steepest::autodiff::gradient;
 use steepest::base::{Result, Stream, StreamId, Type};
-use steepest::graph::{Graph, StepScalars, ValueId};
+use steepest::graph::{Graph, StepScalars, Target, ValueId};
 use steepest::plan::{Bundle, Limits, Place, Plan, compile};
 
 const GRAPHS: u32 = 150;
@@ -276,7 +276,7 @@ fn check_bundles(plan: &Plan, bundles: &[Bundle]) -> Result<(), String> {
             return Err(format!("dispatch {i} binds {} buffers", bundle.bounds.len()));
         }
     }
-    let all: usize = plan.steps.iter().map(|step| step.gpu().dispatches.len()).sum();
+    let all: usize = plan.steps.iter().map(|step| step.gpu(&Target::default()).dispatches.len()).sum();
     if found != all {
         return Err(format!("{found} of {all} dispatches"));
     }
@@ -300,14 +300,14 @@ fn bundles_keep_the_order_that_results_rest_on() {
     let (mut all, mut bundled) = (0, 0);
     for_each_graph(|graph, wanted, _| {
         let plan = plan_of(graph, wanted, Fusion::Full);
-        check_bundles(&plan, &plan.bundles(Limits::LEAST).map_err(|e| e.to_string())?)
+        check_bundles(&plan, &plan.bundles(&Target::default(), Limits::LEAST).map_err(|e| e.to_string())?)
             .map_err(|e| format!("{e}\n{plan}"))
     });
     for i in 0..GRAPHS {
         let (graph, wanted) = random_graph(&mut Stream::new(common::SEED, StreamId::Sample(i))).expect("a graph");
         let plan = plan_of(&graph, &wanted, Fusion::Full);
-        all += plan.dispatches().expect("texts").len();
-        bundled += plan.bundles(Limits::LEAST).expect("texts").len();
+        all += plan.dispatches(&Target::default()).expect("texts").len();
+        bundled += plan.bundles(&Target::default(), Limits::LEAST).expect("texts").len();
     }
     assert!(bundled < all, "{bundled} of {all}");
     println!("{all} dispatches of {GRAPHS} plans, {bundled} when bundled");
@@ -320,7 +320,7 @@ fn the_check_of_bundles_sees_what_is_out_of_order() {
     let first = g.softmax(a).unwrap();
     let second = g.softmax(first).unwrap();
     let plan = compile("plan", &g, &[(second, Place::whole("out", g.ty(second)))]).unwrap();
-    let mut bundles = plan.bundles(Limits::LEAST).unwrap();
+    let mut bundles = plan.bundles(&Target::default(), Limits::LEAST).unwrap();
     assert_eq!((bundles.len(), check_bundles(&plan, &bundles)), (2, Ok(())));
     bundles.reverse();
     assert!(check_bundles(&plan, &bundles).unwrap_err().contains("comes before"));
@@ -344,7 +344,7 @@ fn dispatches_of_a_step(sizes: [usize; 4], optimizer: &str, preset: &str) -> usi
     let trainer = training::on_cpu::<f32>(&config, data, 1);
     let blueprint = trainer.blueprint();
     let every = &blueprint.measuring[0];
-    let count = |plan: &Plan| plan.bundles(Limits::LEAST).expect("texts").len();
+    let count = |plan: &Plan| plan.bundles(&Target::default(), Limits::LEAST).expect("texts").len();
     let counts = [&every.gradients, &every.measure, &blueprint.update].map(count);
     println!("{inputs}-{wide}-{narrow}-10, {optimizer}, {preset}: {counts:?} dispatches");
     counts.iter().sum()

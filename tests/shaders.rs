@@ -9,7 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ScalarKind, StorageAccess, TypeInner};
 use std::collections::BTreeSet;
 use steepest::base::Type;
-use steepest::graph::{Bind, Dispatch, Op, Scalar, Shader};
+use steepest::graph::{Bind, Dispatch, Needs, Op, Scalar, Shader, Target};
 use steepest::ops::pointwise::{Arg, Code, Fun, Pointwise};
 use steepest::ops::shaders;
 use steepest::plan::{Bundle, Limits};
@@ -32,9 +32,11 @@ const STEP: [(&str, ScalarKind); 8] = [
 
 fn parse(source: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
-        .validate(&module)
-        .map_err(|e| e.emit_to_string(source))?;
+    // Only what says that it needs subgroups may use them.
+    let abilities =
+        if source.contains("subgroup_invocation_id") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let info =
+        Validator::new(ValidationFlags::all(), abilities).validate(&module).map_err(|e| e.emit_to_string(source))?;
     Ok((module, info))
 }
 
@@ -109,22 +111,28 @@ fn members(module: &Module, ty: naga::Handle<naga::Type>, wanted: &[(&str, Scala
     if found == wanted { Ok(()) } else { Err(format!("parameters {found:?}, the dispatch has {wanted:?}")) }
 }
 
+/// What a shader asks of a device.
+fn needs(module: &Module) -> Needs {
+    let shared = module.global_variables.iter().filter(|(_, global)| global.space == AddressSpace::WorkGroup);
+    let entry = &module.entry_points[0];
+    let lane = naga::Binding::BuiltIn(naga::BuiltIn::SubgroupInvocationId);
+    Needs {
+        workgroup_bytes: shared.map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx())).sum(),
+        threads: entry.workgroup_size.iter().product(),
+        subgroups: entry.function.arguments.iter().any(|argument| argument.binding.as_ref() == Some(&lane)),
+    }
+}
+
 fn limits(module: &Module, dispatch: &Dispatch) -> Result<(), String> {
     let storage = |space: &AddressSpace| matches!(space, AddressSpace::Storage { .. });
     let buffers = module.global_variables.iter().filter(|(_, global)| storage(&global.space)).count();
     if buffers > MAX_STORAGE_BUFFERS {
         return Err(format!("{buffers} storage buffers"));
     }
-    let bytes: u32 = module
-        .global_variables
-        .iter()
-        .filter(|(_, global)| global.space == AddressSpace::WorkGroup)
-        .map(|(_, global)| module.types[global.ty].inner.size(module.to_ctx()))
-        .sum();
+    let Needs { workgroup_bytes: bytes, threads: invocations, .. } = needs(module);
     if bytes > MAX_WORKGROUP_BYTES {
         return Err(format!("{bytes} bytes of workgroup memory"));
     }
-    let invocations: u32 = module.entry_points[0].workgroup_size.iter().product();
     if invocations > MAX_INVOCATIONS {
         return Err(format!("{invocations} invocations"));
     }
@@ -147,7 +155,7 @@ type Translate = fn(&Module, &ModuleInfo) -> Result<Vec<String>, String>;
 const LANGUAGES: [(&str, Translate); 3] = [("SPIR-V", spirv), ("MSL", msl), ("HLSL", hlsl)];
 
 fn spirv(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
-    let options = naga::back::spv::Options::default();
+    let options = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
     let words = naga::back::spv::write_vec(module, info, &options, None).map_err(|e| e.to_string())?;
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -164,8 +172,9 @@ fn msl(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
 }
 
 fn hlsl(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
-    use naga::back::hlsl::{Options, PipelineOptions, Writer};
-    let (options, pipeline, mut text) = (Options::default(), PipelineOptions::default(), String::new());
+    use naga::back::hlsl::{Options, PipelineOptions, ShaderModel, Writer};
+    let options = Options { shader_model: ShaderModel::V6_0, ..Options::default() };
+    let (pipeline, mut text) = (PipelineOptions::default(), String::new());
     let written = Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| e.to_string())?;
     let names = written.entry_point_names.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     Ok(names.into_iter().filter(|name| text.contains(&format!("void {name}("))).collect())
@@ -179,17 +188,22 @@ fn check_dispatch(dispatch: &Dispatch) -> Result<(), String> {
 fn every_shader_fits_its_dispatch_and_translates() {
     let mut checked = BTreeSet::new();
     for case in cases::all() {
-        let work = case.op.gpu(&case.inputs, &case.outputs());
-        assert!(!work.dispatches.is_empty(), "{}: no dispatch", case.name());
-        for dispatch in &work.dispatches {
-            let names: Vec<&str> = dispatch.params.iter().map(|param| param.0).collect();
-            for bind in &dispatch.binds {
-                if let Bind::Scratch(i) = bind {
-                    assert!(work.scratch.len() > *i, "{}: no scratch buffer {i}", case.name());
+        for (way, work) in case.ways() {
+            assert!(!work.dispatches.is_empty(), "{}: no dispatch", case.name());
+            for dispatch in &work.dispatches {
+                let names: Vec<&str> = dispatch.params.iter().map(|param| param.0).collect();
+                for bind in &dispatch.binds {
+                    if let Bind::Scratch(i) = bind {
+                        assert!(work.scratch.len() > *i, "{}: no scratch buffer {i}", case.name());
+                    }
+                }
+                if checked.insert((dispatch.shader.clone(), names.len(), dispatch.binds.len())) {
+                    check_dispatch(dispatch).unwrap_or_else(|e| panic!("{} by {way:?}: {e}", case.name()));
                 }
             }
-            if checked.insert((dispatch.shader.clone(), names.len(), dispatch.binds.len())) {
-                check_dispatch(dispatch).unwrap_or_else(|e| panic!("{}: {e}", case.name()));
+            if let Some(way) = way {
+                let (module, _) = parse(&shaders::source(&work.dispatches[0].shader).unwrap()).unwrap();
+                assert_eq!(needs(&module), way.needs, "{}", way.name);
             }
         }
     }
@@ -229,7 +243,7 @@ fn bundles() -> Vec<Bundle> {
          { kind = 'dropout', p = 0.2 }, { kind = 'linear', out = 10 }]\nprobes.preset = 'full'",
     );
     let trainer = training::on_cpu::<f32>(&config, steepest::data::digits().unwrap(), 1);
-    let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(Limits::LEAST).unwrap());
+    let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(&Target::default(), Limits::LEAST).unwrap());
     bundles.filter(|bundle| bundle.parts.len() > 1).collect()
 }
 

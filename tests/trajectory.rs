@@ -129,6 +129,6 @@ fn the_gpu_is_as_close_as_pytorch() {
 /// Eight storage buffers, 16 KiB of workgroup memory, no optional feature; and every index and loop checked.
 #[test]
 fn the_gpu_is_as_close_with_the_least_limits() {
-    let options = GpuOptions { downlevel: true, checked: true, memory_bytes: None, ..GpuOptions::default() };
+    let options = GpuOptions { downlevel: true, checked: true, ..GpuOptions::default() };
     check_gpu(&options, goldens().into_iter().filter(|golden| golden.case.ends_with("/adam")).collect());
 }

@@ -1,7 +1,7 @@
 //! What can be asked for on the command line.
 
 use super::help::{
-    COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN,
+    COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN, TUNE,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -55,6 +55,9 @@ pub enum Command {
     /// Test which learning rates lower the loss, and which is the largest that stays stable
     #[command(after_help = RANGE)]
     Range(RangeArgs),
+    /// Find the fastest kernels on this device for the matrix products of a config
+    #[command(after_help = TUNE)]
+    Tune(TuneArgs),
     /// Show graph, plans, buffers and memory of a run without running it
     #[command(after_help = PLAN)]
     Plan(PlanArgs),
@@ -148,6 +151,20 @@ pub struct RangeArgs {
     /// The folder for range.json, range.csv and the picture: empty, or not there yet
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct TuneArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// How often each kernel is timed; 9 if not given
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
     #[command(flatten)]
     pub device: DeviceArgs,
     /// Print JSON

@@ -75,6 +75,16 @@ Examples:
   steepest probes net.toml --device cpu --json > probes.json
   steepest probes --no-cost --set probes.preset=full";
 
+pub const TUNE: &str = "\
+Examples:
+  steepest tune                                     # the products of the built-in digits, on the best device
+  steepest tune net.toml --device 0 --rounds 25
+  steepest tune net.toml --json > kernels.json
+
+Each kernel is held against the CPU first, then all are timed in turn. What is found is kept in the user's cache folder
+(STEEPEST_CACHE_DIR, else steepest in XDG_CACHE_HOME or ~/.cache) by adapter, driver and kernels, and later runs on the
+device take it. Kernels differ in rounding: with device.deterministic = true a run leaves timed choices out.";
+
 pub const RANGE: &str = "\
 Examples:
   steepest range                                    # the built-in digits

@@ -18,6 +18,7 @@ mod probes;
 mod range;
 mod settings;
 mod train;
+mod tune;
 
 use crate::base::{Error, Result};
 use crate::config;
@@ -63,6 +64,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Noise(args) => noise::run(&args),
         Command::Probes(args) => probes::run(&args),
         Command::Range(args) => range::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Corpus(args) => corpus::run(&args),

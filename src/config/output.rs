@@ -55,6 +55,9 @@ section! {
         threads: Option<usize> = default(None).within(Range::AT_LEAST_1);
         /// Device memory that may be used: bytes, or a text such as `"8GB"` or `"512MiB"`; what the driver tells if not set.
         memory_limit: Option<Bytes> = default(None);
+        /// Whether kernels that `steepest tune` found the fastest here are left out. They add in another order than those of the table, so
+        /// that results differ in rounding; with this, a run does not depend on what was timed.
+        deterministic: bool = default(false);
     }
 }
 

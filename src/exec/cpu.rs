@@ -84,6 +84,7 @@ impl<R: Precision> Cpu<R> {
             threads: Some(threads.count()),
             binding_len_max: usize::MAX,
             memory_bytes,
+            kernels: None,
         };
         Self {
             info,

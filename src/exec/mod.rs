@@ -102,6 +102,9 @@ pub struct DeviceInfo {
     pub binding_len_max: usize,
     /// The memory that plans may take, in bytes, where it is known.
     pub memory_bytes: Option<u64>,
+    /// How kernels are chosen that make the same result up to rounding: `table` by shape and class of device, `tuned` if some were
+    /// chosen by timings of `steepest tune`. None where no plan has such kernels, as on a CPU.
+    pub kernels: Option<String>,
 }
 
 /// An executor: a device with the plans and buffers on it.

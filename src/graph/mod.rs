@@ -5,10 +5,12 @@
 mod build;
 mod op;
 mod print;
+mod ways;
 mod work;
 
 pub use build::{Graph, Node, NodeId, Source, Value, ValueId};
 pub use op::{Data, Derivative, Io, NodeView, Op, Precision, StepScalars};
+pub use ways::{Class, Needs, SUBGROUP, Target, Way, Ways};
 pub use work::{Bind, Dispatch, GpuWork, Scalar, Shader};
 
 /// Implements the two scalar types of [`Op::run_f32`] and [`Op::run_f64`] by one generic method of the op.

@@ -1,5 +1,6 @@
 //! GPU work as plain data: which shader, which buffers, which numbers, how many workgroups. No wgpu type appears.
 
+use super::Ways;
 use crate::base::DType;
 
 /// What an op does on the GPU: dispatches in order, and the scratch buffers that pass between them.
@@ -9,12 +10,19 @@ pub struct GpuWork {
     pub scratch: Vec<usize>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
+    /// The ways to do it, if there are several. What stands above is the first of them.
+    pub ways: Option<Box<Ways>>,
 }
 
 impl GpuWork {
     /// One dispatch, no scratch.
     pub fn one(dispatch: Dispatch) -> Self {
-        Self { scratch: Vec::new(), dispatches: vec![dispatch] }
+        Self::several(Vec::new(), vec![dispatch])
+    }
+
+    /// Dispatches that pass scratch buffers of these lengths.
+    pub fn several(scratch: Vec<usize>, dispatches: Vec<Dispatch>) -> Self {
+        Self { scratch, dispatches, ways: None }
     }
 }
 

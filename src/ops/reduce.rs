@@ -43,7 +43,7 @@ impl Sum {
         }
         let cut = partial_sums((outer, summed, inner), (part, parts), Bind::In(0), Bind::Scratch(0));
         let fold = partial_sums((outer, parts, inner), (parts, 1), Bind::Scratch(0), Bind::Out(0));
-        GpuWork { scratch: vec![outer * parts * inner], dispatches: vec![cut, fold] }
+        GpuWork::several(vec![outer * parts * inner], vec![cut, fold])
     }
 
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {

@@ -17,7 +17,7 @@ macro_rules! templates {
 }
 
 templates! {
-    "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/record.wgsl"
+    "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/matmul_direct.wgsl" "lib/matmul_tiled.wgsl" "lib/record.wgsl"
     "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
     "arenas.wgsl" "dropout.wgsl" "examples.wgsl" "gather.wgsl" "histogram.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "noise.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
@@ -64,6 +64,11 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     }
     environment
 });
+
+/// The texts of all templates: what compiled or timed kernels depend on.
+pub fn texts() -> impl Iterator<Item = &'static str> {
+    TEMPLATES.iter().map(|&(_, text)| text)
+}
 
 /// The WGSL of a shader. A template sees the shader's variables, those that are whole numbers as numbers, and its entry
 /// point as `entry`: the text has that entry point alone.

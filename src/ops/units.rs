@@ -116,7 +116,7 @@ impl Op for UnitAges {
         // All ages are counted before one is changed.
         let count = dispatch("count_dead", vec![Bind::Out(0), Bind::Out(1)], Dispatch::fold(1));
         let grow = dispatch("grow_ages", vec![Bind::In(0), Bind::Out(0)], Dispatch::fold(units.div_ceil(UNITS_EACH)));
-        GpuWork { scratch: Vec::new(), dispatches: vec![count, grow] }
+        GpuWork::several(Vec::new(), vec![count, grow])
     }
 }
 

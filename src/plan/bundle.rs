@@ -6,7 +6,7 @@
 
 use super::{Plan, Step, View};
 use crate::base::Result;
-use crate::graph::{Bind, Dispatch, GpuWork};
+use crate::graph::{Bind, Dispatch, GpuWork, Target};
 use crate::ops::merge::{self, Traits};
 use std::ops::Range;
 
@@ -75,9 +75,14 @@ pub struct Bundle {
 }
 
 impl Step {
-    /// What the step does on a GPU.
-    pub fn gpu(&self) -> GpuWork {
+    /// What the step does on GPUs, in all ways.
+    pub fn work(&self) -> GpuWork {
         self.op.gpu(&self.input_types(), &self.output_types())
+    }
+
+    /// What it does on such a device.
+    pub fn gpu(&self, target: &Target) -> GpuWork {
+        target.pick(self.work())
     }
 
     fn bound(&self, work: &GpuWork, bind: Bind) -> Bound {
@@ -104,11 +109,11 @@ impl Plan {
     ///
     /// # Errors
     /// If a shader has no text.
-    pub fn bundles(&self, limits: Limits) -> Result<Vec<Bundle>> {
+    pub fn bundles(&self, target: &Target, limits: Limits) -> Result<Vec<Bundle>> {
         let mut bundles: Vec<Bundle> = Vec::new();
         // From the last to the first: where it may stand follows from what comes behind it.
         for (i, step) in self.steps.iter().enumerate().rev() {
-            let work = step.gpu();
+            let work = step.gpu(target);
             for dispatch in work.dispatches.iter().rev() {
                 let bounds: Vec<Bound> = dispatch.binds.iter().map(|&bind| step.bound(&work, bind)).collect();
                 let alone = Bundle::new(i, dispatch, bounds)?;
@@ -131,10 +136,10 @@ impl Plan {
     ///
     /// # Errors
     /// If a shader has no text.
-    pub fn dispatches(&self) -> Result<Vec<Bundle>> {
+    pub fn dispatches(&self, target: &Target) -> Result<Vec<Bundle>> {
         let mut all = Vec::new();
         for (i, step) in self.steps.iter().enumerate() {
-            let work = step.gpu();
+            let work = step.gpu(target);
             for dispatch in &work.dispatches {
                 let bounds = dispatch.binds.iter().map(|&bind| step.bound(&work, bind)).collect();
                 all.push(Bundle::new(i, dispatch, bounds)?);

@@ -2,6 +2,7 @@
 //! all takes.
 
 use super::{Limits, Plan, View};
+use crate::graph::Target;
 use std::fmt;
 
 impl Plan {
@@ -18,7 +19,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bundles = self.bundles(Limits::LEAST).map_err(|_| fmt::Error)?;
+        let bundles = self.bundles(&Target::default(), Limits::LEAST).map_err(|_| fmt::Error)?;
         let (steps, buffers) = (self.steps.len(), self.buffers.len());
         writeln!(f, "plan {}: {steps} steps, {buffers} buffers, {} dispatches on a GPU", self.name, bundles.len())?;
         for (i, step) in self.steps.iter().enumerate() {

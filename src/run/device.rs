@@ -1,9 +1,10 @@
 //! From settings to an executor.
 
 use super::cache::cache_folder;
+use super::choices::{Choices, ChoicesKey};
 use crate::base::{Result, Threads};
 use crate::config::{Config, Precision};
-use crate::exec::{Cpu, DeviceRequest, Devices, Executor, Float, GpuOptions};
+use crate::exec::{AdapterInfo, Choice, Cpu, DeviceRequest, Devices, Executor, Float, Gpu, GpuOptions};
 use std::sync::Arc;
 
 /// A device, opened.
@@ -21,28 +22,57 @@ pub struct Device {
 /// # Errors
 /// If there is no such device, or it does not open.
 pub fn open_device(config: &Config) -> Result<Device> {
+    let (found, reason) = find(config)?;
+    match found {
+        None => cpu(config, reason),
+        Some((devices, adapter)) => {
+            let (choices, note) = choices(config, &adapter);
+            let gpu = devices.open(&adapter, &GpuOptions { choices, ..options(config) })?;
+            let reason = note.map_or(reason.clone(), |note| format!("{reason}; {note}"));
+            Ok(Device { executor: Box::new(gpu), threads: None, reason })
+        }
+    }
+}
+
+/// Opens the GPU that a config asks for, with no kernel chosen by timing, and says which adapter it is; none if it is the CPU.
+///
+/// # Errors
+/// If there is no such device, or it does not open.
+pub(super) fn open_gpu(config: &Config) -> Result<Option<(Gpu, AdapterInfo)>> {
+    let (Some((devices, adapter)), _) = find(config)? else { return Ok(None) };
+    Ok(Some((devices.open(&adapter, &options(config))?, adapter)))
+}
+
+fn options(config: &Config) -> GpuOptions {
+    let memory_bytes = config.device.memory_limit.map(|bytes| bytes.0);
+    GpuOptions { memory_bytes, cache: cache_folder(), ..GpuOptions::default() }
+}
+
+/// The kernels that were found the fastest on this adapter, and a note if there are some that do not count.
+fn choices(config: &Config, adapter: &AdapterInfo) -> (Choices, Option<String>) {
+    match cache_folder() {
+        Some(folder) if !config.device.deterministic => ChoicesKey::of(adapter).read(&folder),
+        _ => Default::default(),
+    }
+}
+
+/// The adapter that a config asks for, among those that are there; none for the CPU. And why this one.
+fn find(config: &Config) -> Result<(Option<(Devices, AdapterInfo)>, String)> {
     let request: DeviceRequest = config.device.device.parse().unwrap_or_default();
-    let limit = config.device.memory_limit.map(|bytes| bytes.0);
     let float = match config.train.precision {
         Precision::F32 => Float::F32,
         Precision::F64 => Float::F64,
     };
     if request == DeviceRequest::Cpu {
-        return cpu(config, limit, "it was asked for".into());
+        return Ok((None, "it was asked for".into()));
     }
     let devices = Devices::find();
-    let choice = devices.choose(&request, float)?;
-    match &choice.adapter {
-        None => cpu(config, limit, choice.reason),
-        Some(adapter) => {
-            let options = GpuOptions { memory_bytes: limit, cache: cache_folder(), ..GpuOptions::default() };
-            let gpu = devices.open(adapter, &options)?;
-            Ok(Device { executor: Box::new(gpu), threads: None, reason: choice.reason })
-        }
-    }
+    let Choice { adapter, reason } = devices.choose(&request, float)?;
+    Ok((adapter.map(|adapter| (devices, adapter)), reason))
 }
 
-fn cpu(config: &Config, limit: Option<u64>, reason: String) -> Result<Device> {
+fn cpu(config: &Config, reason: String) -> Result<Device> {
+    let limit = config.device.memory_limit.map(|bytes| bytes.0);
     let threads = Arc::new(Threads::new(config.device.threads.unwrap_or(0))?);
     let executor: Box<dyn Executor + Send> = match config.train.precision {
         Precision::F32 => Box::new(Cpu::<f32>::new(threads.clone(), limit)),

@@ -9,6 +9,7 @@ mod noise;
 mod probes;
 pub mod range;
 mod trial;
+pub mod tune;
 mod units;
 
 pub use advice::{Advice, LrRule, advice};

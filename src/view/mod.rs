@@ -16,3 +16,4 @@ pub mod result;
 pub mod style;
 pub mod table;
 pub mod terminal;
+pub mod tuning;

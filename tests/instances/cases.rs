@@ -3,7 +3,7 @@
 use super::reference::Input;
 use super::{measuring, updates};
 use steepest::base::{Shape, Type};
-use steepest::graph::{Op, StepScalars};
+use steepest::graph::{GpuWork, Op, StepScalars, Way};
 use steepest::ops::dropout::Dropout;
 use steepest::ops::gather::{GatherRows, OneHot, ScatterAddRows};
 use steepest::ops::layout::{Concat, Pad, Reshape, Slice, Transpose};
@@ -96,6 +96,15 @@ impl Case {
 
     pub fn outputs(&self) -> Vec<Type> {
         self.op.infer(&self.inputs).unwrap_or_else(|e| panic!("{}: {e}", self.name()))
+    }
+
+    /// The work, in all the ways that there are.
+    pub fn ways(&self) -> Vec<(Option<Way>, GpuWork)> {
+        let work = self.op.gpu(&self.inputs, &self.outputs());
+        match work.ways {
+            None => vec![(None, work)],
+            Some(ways) => ways.all.into_iter().map(|way| (Some(way.clone()), way.work)).collect(),
+        }
     }
 
     pub fn name(&self) -> String {
@@ -297,6 +306,8 @@ fn dropouts() -> Vec<Case> {
 fn products() -> Vec<Case> {
     let mut cases = Vec::new();
     let shapes = [(1, 1, 1), (1, 7, 5), (7, 1, 5), (5, 3, 1), (16, 16, 16), (17, 33, 15), (31, 63, 65), (65, 64, 63)];
+    // Whole vectors in some directions or in all, whole tiles and one less, sums in several parts.
+    let shapes = shapes.into_iter().chain([(64, 36, 96), (127, 128, 100), (128, 127, 128), (33, 20, 127)]);
     for (m, n, k) in shapes {
         for flags in 0..4 {
             cases.push(product(None, (m, n, k), flags, None));

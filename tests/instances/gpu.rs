@@ -1,7 +1,9 @@
 //! A small runner of GPU work for tests: fresh buffers with guard words around each, one submission, everything read back.
 
 use std::borrow::Cow;
-use steepest::graph::{Bind, Dispatch, GpuWork, StepScalars};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use steepest::graph::{Bind, Dispatch, GpuWork, Shader, StepScalars, Target};
 use steepest::ops::shaders;
 use wgpu::util::DeviceExt;
 
@@ -14,12 +16,20 @@ const POISON: u32 = 0x7fc0_dead;
 /// An adapter's device.
 pub struct Gpu {
     pub name: String,
+    /// What work is picked for: the limits that every adapter offers, and its subgroups.
+    pub target: Target,
     device: wgpu::Device,
     queue: wgpu::Queue,
+    /// Pipelines by shader, access of the buffers and checks: many cases share them.
+    pipelines: RefCell<HashMap<Key, Pipeline>>,
 }
 
+/// A shader, which of its buffers are written, and how it is checked.
+type Key = (Shader, Vec<bool>, Checks);
+type Pipeline = ([wgpu::BindGroupLayout; 2], wgpu::ComputePipeline);
+
 /// Whether shaders run with the checks that wgpu adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Checks {
     On,
     Off,
@@ -54,9 +64,18 @@ impl Gpu {
             ..Default::default()
         };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 8, ..descriptor.required_limits.clone() };
-        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..descriptor };
+        let features = adapter.features() & wgpu::Features::SUBGROUP;
+        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, required_features: features, ..descriptor };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| e.to_string())?;
-        Ok(Self { name: format!("{} ({:?})", info.name, info.backend), device, queue })
+        let subgroups = (!features.is_empty()).then_some([info.subgroup_min_size, info.subgroup_max_size]);
+        let target = Target { subgroups, ..Target::default() };
+        Ok(Self {
+            name: format!("{} ({:?})", info.name, info.backend),
+            target,
+            device,
+            queue,
+            pipelines: RefCell::default(),
+        })
     }
 
     /// Runs `work` and returns the outputs' words. `outputs` are their contents before, `None` for poison, with lengths.
@@ -107,8 +126,13 @@ impl Gpu {
         params.resize(params.len().next_multiple_of(4), 0);
         let params = self.uniform(&params);
         let step = self.uniform(&step_words(step));
-        let layouts = self.layouts(dispatch);
-        let pipeline = self.pipeline(dispatch, &layouts, checks);
+        let written = dispatch.binds.iter().map(|bind| !matches!(bind, Bind::In(_))).collect();
+        let mut pipelines = self.pipelines.borrow_mut();
+        let (layouts, pipeline) = pipelines.entry((dispatch.shader.clone(), written, checks)).or_insert_with(|| {
+            let layouts = self.layouts(dispatch);
+            let pipeline = self.pipeline(dispatch, &layouts, checks);
+            (layouts, pipeline)
+        });
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() }];
         for (i, &bind) in dispatch.binds.iter().enumerate() {
             entries.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffers.binding(bind) });
@@ -116,7 +140,7 @@ impl Gpu {
         let group = |layout, entries: &[_]| {
             self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries })
         };
-        pass.set_pipeline(&pipeline);
+        pass.set_pipeline(pipeline);
         pass.set_bind_group(0, &group(&layouts[0], &entries), &[]);
         let step = [wgpu::BindGroupEntry { binding: 0, resource: step.as_entire_binding() }];
         pass.set_bind_group(1, &group(&layouts[1], &step), &[]);

@@ -3,6 +3,8 @@
 use super::devices::FEATURES;
 use crate::base::{Error, Result};
 use crate::exec::Counters;
+use crate::graph::{Class, Target};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +15,8 @@ pub(super) struct Device {
     pub queue: wgpu::Queue,
     pub limits: wgpu::Limits,
     name: String,
+    /// The smallest and the largest subgroup, where kernels may use them.
+    subgroups: Option<[u32; 2]>,
     /// The first thing that went wrong outside of an error scope; nothing works after it.
     fault: Arc<Mutex<Option<String>>>,
     counts: Counts,
@@ -39,7 +43,8 @@ pub(super) struct Submitted {
 impl Device {
     /// Opens the adapter with its own limits, or with the least that WebGPU promises everywhere.
     pub fn open(adapter: &wgpu::Adapter, downlevel: bool) -> Result<Self> {
-        let name = adapter.get_info().name;
+        let info = adapter.get_info();
+        let name = info.name;
         let wanted = FEATURES.iter().fold(wgpu::Features::empty(), |all, (_, feature)| all | *feature);
         let (limits, features) = if downlevel {
             let promised = wgpu::Limits::defaults().or_worse_values_from(&adapter.limits());
@@ -47,6 +52,8 @@ impl Device {
         } else {
             (adapter.limits(), adapter.features() & (wanted | wgpu::Features::PIPELINE_CACHE))
         };
+        let with_subgroups = features.contains(wgpu::Features::SUBGROUP);
+        let subgroups = with_subgroups.then_some([info.subgroup_min_size, info.subgroup_max_size]);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("steepest"),
             required_features: features,
@@ -69,12 +76,23 @@ impl Device {
         device.set_device_lost_callback(move |_, message| {
             on_loss(format!("the device was lost: {message}").trim_end_matches(": ").to_owned());
         });
-        Ok(Self { device, queue, limits, name, fault, counts: Counts::default() })
+        Ok(Self { device, queue, limits, name, subgroups, fault, counts: Counts::default() })
     }
 
     /// The adapter's name: the place of its errors.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What work is picked for.
+    pub fn target(&self, class: Class, choices: BTreeMap<String, String>) -> Target {
+        Target {
+            class,
+            workgroup_bytes: self.limits.max_compute_workgroup_storage_size,
+            threads: self.limits.max_compute_invocations_per_workgroup,
+            subgroups: self.subgroups,
+            choices,
+        }
     }
 
     /// An error about this device.

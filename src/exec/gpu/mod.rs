@@ -24,7 +24,7 @@ pub use devices::{Devices, list};
 use super::choose::{AdapterInfo, AdapterKind};
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{Error, Result};
-use crate::graph::GpuWork;
+use crate::graph::{Class, GpuWork, Target};
 use crate::plan::{Bundle, Limits, Plan, Step};
 use buffers::{Buffers, WORD};
 use device::Device;
@@ -33,6 +33,7 @@ use pipeline_cache::PipelineCache;
 use pipelines::Pipelines;
 use readings::Readings;
 use replay::{Loader, Replay};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use uploads::Uploads;
 
@@ -52,12 +53,18 @@ pub struct GpuOptions {
     pub cache: Option<PathBuf>,
     /// The memory that plans may take, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Ways by problem that were found the fastest on this device; see [`Target`].
+    pub choices: BTreeMap<String, String>,
 }
+
+/// The version of wgpu: kernels that were timed with another one are timed again.
+pub const VERSION: &str = "30.0.1";
 
 /// A GPU as an executor, in f32.
 #[derive(Debug)]
 pub struct Gpu {
     info: DeviceInfo,
+    target: Target,
     buffers: Buffers,
     pipelines: Pipelines,
     plans: Vec<Replay>,
@@ -82,14 +89,39 @@ impl Gpu {
             threads: None,
             binding_len_max: usize::try_from(binding_bytes).unwrap_or(usize::MAX) / WORD,
             memory_bytes: options.memory_bytes,
+            kernels: None,
         };
+        let target = device.target(class(listed.kind), options.choices.clone());
         let cache = options.cache.as_deref().and_then(|folder| PipelineCache::open(&device, adapter, folder));
         let pipelines = Pipelines::new(&device, options.checked, cache);
         let uploads = Uploads::new(&device, pipelines.step_layout())?;
         let (buffers, plans, readings) = (Buffers::default(), Vec::new(), Readings::new());
         let bundled = options.bundled.unwrap_or(listed.kind != AdapterKind::Software);
         let pending = Pending::new(options.grouped);
-        Ok(Self { info, buffers, pipelines, plans, uploads, readings, pending, bundled, device })
+        Ok(Self { info, target, buffers, pipelines, plans, uploads, readings, pending, bundled, device })
+    }
+
+    /// From now on plans are loaded with these ways, by problem.
+    pub fn choose(&mut self, choices: BTreeMap<String, String>) {
+        self.target.choices = choices;
+    }
+
+    /// What work is picked for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Notes in the device's description how the kernels of work that has several ways are chosen.
+    fn note_kernels(&mut self, plan: &Plan) {
+        if self.info.kernels.as_deref() == Some(TUNED) {
+            return;
+        }
+        let work: Vec<GpuWork> = plan.steps.iter().map(Step::work).collect();
+        let mut ways = work.iter().filter_map(|work| work.ways.as_deref()).peekable();
+        if ways.peek().is_some() {
+            let is_tuned = ways.any(|ways| self.target.by_choice(ways).is_some());
+            self.info.kernels = Some(if is_tuned { TUNED } else { TABLE }.to_owned());
+        }
     }
 
     fn check_memory(&self, plan: &Plan, work: &[GpuWork]) -> Result<()> {
@@ -107,7 +139,8 @@ impl Gpu {
     fn bundles(&self, plan: &Plan) -> Result<Vec<Bundle>> {
         let buffers = self.device.limits.max_storage_buffers_per_shader_stage as usize;
         // More workgroup memory than every adapter has would leave a compute unit fewer workgroups to go on with.
-        if self.bundled { plan.bundles(Limits { buffers, ..Limits::LEAST }) } else { plan.dispatches() }
+        let limits = Limits { buffers, ..Limits::LEAST };
+        if self.bundled { plan.bundles(&self.target, limits) } else { plan.dispatches(&self.target) }
     }
 
     /// Encodes a submission whose numbers are staged, behind those that wait to leave.
@@ -135,6 +168,19 @@ impl Gpu {
     }
 }
 
+/// How kernels are chosen: [`DeviceInfo::kernels`].
+const TUNED: &str = "tuned";
+const TABLE: &str = "table";
+
+/// The class of an adapter.
+fn class(kind: AdapterKind) -> Class {
+    match kind {
+        AdapterKind::Software => Class::Software,
+        AdapterKind::Integrated => Class::Integrated,
+        AdapterKind::Discrete | AdapterKind::Virtual | AdapterKind::Unknown => Class::Discrete,
+    }
+}
+
 impl Executor for Gpu {
     fn info(&self) -> &DeviceInfo {
         &self.info
@@ -151,7 +197,8 @@ impl Executor for Gpu {
 
     fn load(&mut self, plan: &Plan) -> Result<PlanId> {
         self.flush()?;
-        let work: Vec<GpuWork> = plan.steps.iter().map(Step::gpu).collect();
+        self.note_kernels(plan);
+        let work: Vec<GpuWork> = plan.steps.iter().map(|step| step.gpu(&self.target)).collect();
         self.check_memory(plan, &work)?;
         let bundles = self.bundles(plan)?;
         let Self { device, buffers, pipelines, plans, .. } = self;

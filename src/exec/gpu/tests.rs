@@ -57,3 +57,10 @@ fn a_lost_device_fails_whatever_is_asked_of_it() {
         assert!(text.contains("help: ") && text.contains("--device cpu"), "{text}");
     }
 }
+
+#[test]
+fn the_version_of_wgpu_is_the_one_that_is_built() {
+    let lock = include_str!("../../../Cargo.lock");
+    let entry = lock.split("[[package]]").find(|entry| entry.contains("\nname = \"wgpu\"\n")).expect("wgpu is locked");
+    assert!(entry.contains(&format!("version = \"{}\"", super::VERSION)), "{entry}");
+}

@@ -37,6 +37,11 @@ pub struct Extents {
     pub k: usize,
 }
 
+/// How the GPU kernels cut their work, by name, as text: what their timings depend on.
+pub fn kernels() -> String {
+    format!("{:?}", gpu::KERNELS)
+}
+
 impl MatMul {
     /// The extents of the product of these inputs.
     ///
