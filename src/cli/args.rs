@@ -1,7 +1,7 @@
 //! What can be asked for on the command line.
 
 use super::help::{
-    COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN,
+    BENCH, COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -58,6 +58,9 @@ pub enum Command {
     /// Show graph, plans, buffers and memory of a run without running it
     #[command(after_help = PLAN)]
     Plan(PlanArgs),
+    /// Measure what a device can do: products, memory, training steps, statistics, latency
+    #[command(after_help = BENCH)]
+    Bench(BenchArgs),
     /// List the devices that a run can take
     #[command(after_help = DEVICES)]
     Devices(DevicesArgs),
@@ -400,6 +403,25 @@ pub struct PlanArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// auto, cpu, gpu, or the number or part of the name of a device; see `steepest devices`
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Measure a few seconds only and leave out what is large; figures scatter more
+    #[arg(long)]
+    pub quick: bool,
+    /// Hold every figure against those of this report
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Write the report to this new file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write the report as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -91,6 +91,15 @@ Examples:
   steepest plan
   steepest plan net.toml --set train.batch=256 --device cpu";
 
+pub const BENCH: &str = "\
+Examples:
+  steepest bench                                    # the best device, in less than a minute
+  steepest bench --device cpu --out cpu.json
+  steepest bench --device nvidia --against cpu.json # how many times as fast, figure by figure
+  steepest bench --quick --json > bench.json
+
+What would take too long on this device, or does not fit into its memory, is skipped, and the report says so.";
+
 pub const DEVICES: &str = "\
 Examples:
   steepest devices

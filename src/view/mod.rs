@@ -1,6 +1,7 @@
 //! What people see: progress while a run goes on, tables of layers and scores afterwards, pictures. Everything here turns what the
 //! run recorded into text; nothing here computes with it.
 
+pub mod bench;
 pub mod comparison;
 pub mod corpus;
 pub mod diagnosis;
