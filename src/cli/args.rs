@@ -185,6 +185,9 @@ pub struct TrainArgs {
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Say where the time of a step goes, by phase and by step of the plans; training is slower for it, and its weights are the same
+    #[arg(long)]
+    pub profile: bool,
     /// Write the summary as JSON, alone, to standard output; progress goes to standard error
     #[arg(long)]
     pub json: bool,

@@ -4,11 +4,13 @@
 
 mod build;
 mod op;
+mod phase;
 mod print;
 mod work;
 
 pub use build::{Graph, Node, NodeId, Source, Value, ValueId};
 pub use op::{Data, Derivative, Io, NodeView, Op, Precision, StepScalars};
+pub use phase::Phase;
 pub use work::{Bind, Dispatch, GpuWork, Scalar, Shader};
 
 /// Implements the two scalar types of [`Op::run_f32`] and [`Op::run_f64`] by one generic method of the op.

@@ -8,12 +8,13 @@ mod compile;
 mod fuse;
 mod memory;
 mod print;
+mod work;
 
 pub use arena::{Arena, CHUNK, Tensor};
 pub use compile::{Place, compile};
 
 use crate::base::{DType, Type};
-use crate::graph::Op;
+use crate::graph::{Op, Phase};
 use std::sync::Arc;
 
 /// A flat list of steps over numbered buffers.
@@ -55,6 +56,8 @@ pub struct Step {
     pub outputs: Vec<View>,
     /// The layer or purpose.
     pub scope: Arc<str>,
+    /// What part of a training step it is.
+    pub phase: Phase,
 }
 
 /// A contiguous part of a buffer under a type.

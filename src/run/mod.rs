@@ -66,6 +66,7 @@ mod objective;
 mod observer;
 mod predictor;
 mod probing;
+pub mod profile;
 pub mod record;
 pub mod records;
 mod resume;

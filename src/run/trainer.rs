@@ -78,6 +78,8 @@ pub struct Trainer {
     cursor: Cursor,
     examples: u64,
     threads: Option<Arc<Threads>>,
+    /// Seconds that it waited for examples, where times are taken.
+    data_seconds: Option<f64>,
 }
 
 /// What a trainer is made of beside its config.
@@ -125,6 +127,7 @@ impl Trainer {
         };
         let agenda = agenda(&config.probes, batching.batch_rows())?;
         let info = setup.executor.info().clone();
+        let data_seconds = setup.executor.times().map(|_| 0.0);
         let resident = resident(config, &train, info.binding_len_max)?;
         let (rows, window) = (evaluation_rows(train.len()), window(batching.batches_per_epoch()));
         let optimizer = &config.train.optimizer;
@@ -181,6 +184,7 @@ impl Trainer {
             cursor,
             examples: 0,
             threads: setup.threads,
+            data_seconds,
         })
     }
 
@@ -288,6 +292,11 @@ impl Trainer {
     /// How often training waited for the loader.
     pub fn loader_waits(&self) -> u64 {
         self.feed.waits()
+    }
+
+    /// Seconds that training waited for its examples, where times are taken.
+    pub fn data_seconds(&self) -> Option<f64> {
+        self.data_seconds
     }
 
     /// The plans.

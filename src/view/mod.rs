@@ -11,6 +11,7 @@ pub mod layers;
 pub mod number;
 pub mod picture;
 pub mod plot;
+pub mod profile;
 pub mod progress;
 pub mod range;
 pub mod result;

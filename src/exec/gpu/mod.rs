@@ -8,6 +8,7 @@ mod buffers;
 mod device;
 mod devices;
 mod pipelines;
+mod profile;
 mod readings;
 mod replay;
 mod ring;
@@ -20,6 +21,7 @@ mod uploads;
 pub use devices::{Devices, list};
 
 use super::choose::AdapterInfo;
+use super::profile::Times;
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{Error, Result};
 use crate::graph::GpuWork;
@@ -27,8 +29,10 @@ use crate::plan::Plan;
 use buffers::{Buffers, WORD};
 use device::Device;
 use pipelines::Pipelines;
+use profile::Profiler;
 use readings::Readings;
 use replay::{Loader, Replay};
+use std::time::Instant;
 use uploads::Uploads;
 
 /// How a GPU is opened.
@@ -51,6 +55,8 @@ pub struct Gpu {
     plans: Vec<Replay>,
     uploads: Uploads,
     readings: Readings,
+    /// Where times are taken.
+    profiler: Option<Profiler>,
     /// The last of the fields, so that everything made by the device is gone before it.
     device: Device,
 }
@@ -72,7 +78,7 @@ impl Gpu {
         let pipelines = Pipelines::new(&device, options.checked);
         let uploads = Uploads::new(&device, pipelines.step_layout())?;
         let (buffers, plans, readings) = (Buffers::default(), Vec::new(), Readings::new());
-        Ok(Self { info, buffers, pipelines, plans, uploads, readings, device })
+        Ok(Self { info, buffers, pipelines, plans, uploads, readings, profiler: None, device })
     }
 
     fn check_memory(&self, plan: &Plan, work: &[GpuWork]) -> Result<()> {
@@ -122,6 +128,9 @@ impl Executor for Gpu {
         }
         let replay = Loader { device, pipelines, buffers, places: &places }.load(plan, &work)?;
         plans.push(replay);
+        if let Some(profiler) = &mut self.profiler {
+            profiler.push(plan, &work);
+        }
         Ok(PlanId(plans.len() - 1))
     }
 
@@ -145,8 +154,12 @@ impl Executor for Gpu {
         self.device.check()?;
         let readback = submission.readback.map(|buffer| self.buffers.get(buffer.0));
         self.readings.make_room(&self.device, readback)?;
+        let start = self.profiler.is_some().then(Instant::now);
         self.uploads.stage(&self.device, &self.buffers, submission)?;
-        self.start(submission)
+        match start {
+            Some(start) => self.start_profiled(submission, start.elapsed().as_secs_f64()),
+            None => self.start(submission),
+        }
     }
 
     fn poll(&mut self, reading: &mut Vec<f64>, wait: bool) -> Result<Option<u64>> {
@@ -163,6 +176,15 @@ impl Executor for Gpu {
 
     fn finish(&mut self) -> Result<()> {
         self.device.wait(None)
+    }
+
+    fn profile(&mut self) -> Result<()> {
+        self.profiler = Some(Profiler::new(&self.device, self.plans.len())?);
+        Ok(())
+    }
+
+    fn times(&self) -> Option<&Times> {
+        self.profiler.as_ref().map(|profiler| &profiler.times)
     }
 
     fn counters(&self) -> Counters {
