@@ -117,8 +117,7 @@ impl Trainer {
     /// A trainer whose data begins there, or at the beginning, and whose parameters are the initial ones.
     fn at(config: &Config, setup: Setup, cursor: Option<Cursor>) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
-        let batching = batching(config, train.len())?;
-        let population = population(config, train.len());
+        let (batching, population) = (batching(config, train.len())?, population(config, train.len()));
         let adaptive = Adaptive::new(config, &batching, population)?;
         let model = Model::from(config.model.clone()).describe(train.sample_shape())?;
         let objective = match setup.objective {
@@ -127,7 +126,6 @@ impl Trainer {
         };
         let agenda = agenda(&config.probes, batching.batch_rows())?;
         let info = setup.executor.info().clone();
-        let data_seconds = setup.executor.times().map(|_| 0.0);
         let resident = resident(config, &train, info.binding_len_max)?;
         let (rows, window) = (evaluation_rows(train.len()), window(batching.batches_per_epoch()));
         let optimizer = &config.train.optimizer;
@@ -162,6 +160,7 @@ impl Trainer {
         let (weights, source): (_, Arc<dyn RowSource>) = (class_weights(config, &train)?, train);
         let (feed, cursor) = Feed::open(&source, batching, weights.as_deref(), resident, adaptive.is_some(), cursor)?;
         Ok(Self {
+            data_seconds: engine.executor().times().map(|_| 0.0),
             engine,
             feed,
             schedule: rate_schedule(config, &batching, adaptive.as_ref())?,
@@ -184,7 +183,6 @@ impl Trainer {
             cursor,
             examples: 0,
             threads: setup.threads,
-            data_seconds,
         })
     }
 
