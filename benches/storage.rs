@@ -57,7 +57,7 @@ fn checkpoint(c: &mut Criterion) {
         trainer: trainer.state().expect("a state"),
         run: RunState::default(),
         best: None,
-        pending: Vec::new(),
+        pending: vec![vec![0.0]],
     };
     let taken = take(&mut trainer);
     taken.write(&folder).expect("it is written");
