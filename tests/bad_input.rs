@@ -358,3 +358,28 @@ fn a_run_never_overwrites_files() {
     place.fails("train net.toml --out net.toml", 2, &["net.toml", "is a file"]);
     place.fails("train net.toml --out net.toml/run", 2, &["net.toml/run", "could not be made"]);
 }
+
+#[test]
+fn reports_that_are_none_are_refused_before_anything_is_measured() {
+    let place = Place::new();
+    place.write("text.json", "no report");
+    place.write("other.json", "{\"format\": \"steepest-bench-0\"}");
+    place.write("summary.json", "{\"steps\": 3}");
+    place.write("broken.json", "{\"format\": \"steepest-bench-1\", \"cells\": 3}");
+    for (file, expected) in [
+        ("nowhere.json", "nowhere.json: the report cannot be read"),
+        ("text.json", "text.json: expected a report in JSON"),
+        ("other.json", "other.json: expected the format steepest-bench-1, found steepest-bench-0"),
+        ("summary.json", "summary.json: expected a report with \"format\": \"steepest-bench-1\", found none"),
+        ("broken.json", "broken.json: expected a whole report of the format steepest-bench-1"),
+    ] {
+        place.fails(
+            &format!("bench --device cpu --quick --against {file}"),
+            2,
+            &[expected, "steepest bench --out FILE"],
+        );
+    }
+    place.fails("bench --quick --device cpu --out text.json", 2, &["text.json: there is a file already"]);
+    place.fails("bench --quick --device nonesuch", 2, &["device: "]);
+    place.fails("bench --quicker", 2, &["unexpected argument '--quicker'"]);
+}

@@ -12,7 +12,7 @@ fn help_is_there_for_every_command_and_usage_errors_are_2() {
     let place = Place::new();
     for command in [
         "", "train", "noise", "range", "tune", "compare", "diagnose", "eval", "predict", "inspect", "plan", "devices",
-        "config", "keys", "probes", "corpus",
+        "config", "keys", "probes", "corpus", "bench",
     ] {
         let help = place.succeeds(&format!("{command} --help"));
         assert!(
@@ -156,4 +156,41 @@ fn probes_are_listed_with_what_they_cost() {
         text.contains("units       never") && text.contains("every 10 steps") && text.contains("layer_snr"),
         "{text}"
     );
+}
+
+#[test]
+fn a_device_is_measured_and_held_against_a_report() {
+    let place = Place::new();
+    let report: Value =
+        serde_json::from_str(&place.succeeds("bench --device cpu --quick --json --out a.json")).unwrap();
+    let written: Value = serde_json::from_slice(&fs::read(place.path().join("a.json")).unwrap()).unwrap();
+    assert_eq!(report, written);
+    let environment = &report["environment"];
+    assert_eq!((&environment["device"], &environment["precision"]), (&"cpu".into(), &"f32".into()));
+    assert!(environment["cores"].as_u64().unwrap() >= 1 && environment["os"].is_string(), "{environment}");
+    let cells = report["cells"].as_array().unwrap();
+    let skipped = cells.iter().filter(|cell| cell["skipped"].is_string()).count();
+    assert_eq!(report["skipped"].as_u64(), Some(skipped as u64));
+    for cell in cells {
+        let (time, why) = (cell["seconds"].as_f64(), cell["skipped"].as_str());
+        assert!(time.is_some_and(|time| time > 0.0) != why.is_some_and(|why| why.len() > 5), "{cell}");
+    }
+    let of = |group: &str| -> Vec<&Value> { cells.iter().filter(|cell| cell["group"] == group).collect() };
+    assert_eq!(["products", "memory", "steps", "statistics", "latency"].map(|it| of(it).len()), [5, 2, 4, 8, 3]);
+    // Rates follow from times.
+    let product = of("products")[0];
+    let flops = 2.0 * 512f64.powi(3);
+    assert!(
+        (product["gflops"].as_f64().unwrap() * product["seconds"].as_f64().unwrap() / flops * 1e9 - 1.0).abs() < 1e-9
+    );
+    let step = of("steps")[0];
+    assert!((step["examples_per_second"].as_f64().unwrap() * step["seconds"].as_f64().unwrap() - 32.0).abs() < 1e-9);
+    assert_eq!(of("statistics")[0]["ratio"], 1.0, "a step is held against itself");
+
+    let shown = place.succeeds("bench --device cpu --quick --against a.json");
+    for part in ["matrix products in f32", "GFLOP/s", "GB/s", "steps/s", "to off", "left out by --quick", "against"] {
+        assert!(shown.contains(part), "no `{part}` in\n{shown}");
+    }
+    let ratios: Vec<f64> = shown.split_whitespace().filter_map(|word| word.strip_suffix('×')?.parse().ok()).collect();
+    assert!(ratios.len() == cells.len() - skipped && ratios.iter().all(|ratio| *ratio > 0.0), "{shown}");
 }

@@ -8,7 +8,7 @@ fn accuracy(seed: u64) -> f64 {
     let seed = format!("train.seed={seed}");
     config.set_all([seed.as_str(), "device.device=cpu"]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let options = TrainOptions { out: Some(folder.path().join("run")), command: Vec::new() };
+    let options = TrainOptions { out: Some(folder.path().join("run")), ..TrainOptions::default() };
     let end = train(&config, &options, &mut Silent).unwrap();
     end.test.and_then(|test| test.accuracy()).expect("digits have a test part of classes")
 }

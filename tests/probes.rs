@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use steepest::base::{Cadence, Result};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets, digits};
-use steepest::exec::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
+use steepest::exec::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission, Times};
 use steepest::plan::Plan;
 use steepest::probe::{Need, ProbeId, QUANTITIES, is_absent};
 use steepest::run::record::{Record, RecordSettings};
@@ -418,6 +418,12 @@ impl Executor for Recording {
     }
     fn finish(&mut self) -> Result<()> {
         self.executor.finish()
+    }
+    fn profile(&mut self) -> Result<()> {
+        self.executor.profile()
+    }
+    fn times(&self) -> Option<&Times> {
+        self.executor.times()
     }
     fn counters(&self) -> Counters {
         self.executor.counters()

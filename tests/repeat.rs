@@ -23,7 +23,7 @@ fn settings(changes: &[&str]) -> Config {
 fn files(changes: &[&str]) -> [Vec<u8>; 3] {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let options = TrainOptions { out: Some(out.clone()), command: Vec::new() };
+    let options = TrainOptions { out: Some(out.clone()), ..TrainOptions::default() };
     train(&settings(changes), &options, &mut Silent).unwrap();
     let read = |name: &str| std::fs::read(Path::new(&out).join(name));
     let seldom = read("steps.every-10.jsonl").unwrap_or_default();

@@ -194,11 +194,12 @@ fn the_library_resumes_with_the_settings_of_the_folder() {
     let place = Place::new("train.epochs=2");
     let config = Config::from_file(place.path().join("net.toml")).unwrap();
     let out = place.path().join("out");
-    let options = TrainOptions { out: Some(out.clone()), command: Vec::new() };
+    let options = TrainOptions { out: Some(out.clone()), ..TrainOptions::default() };
     train(&config, &options, &mut Silent).unwrap();
     let mut config = Config::from_file(out.join("config.toml")).unwrap();
     config.train.epochs = 5;
-    let end = resume(&config, &out, &["a test".to_owned()], &mut Silent).unwrap();
+    let end =
+        resume(&config, &out, &TrainOptions { command: vec!["a test".to_owned()], ..options }, &mut Silent).unwrap();
     assert_eq!((end.summary.epochs, end.summary.stopped_by.as_str()), (5.0, "epochs"));
     assert_eq!(Config::from_file(out.join("config.toml")).unwrap(), config);
 }

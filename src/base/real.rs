@@ -102,7 +102,9 @@ macro_rules! real {
             }
             #[inline(always)]
             fn exp(self) -> Self {
-                $t::exp(self)
+                // Below this it rounds to 0, which the library takes several times as long to say: with an error.
+                const LEAST: $t = -(($bias + $mantissa) as $t) * std::$t::consts::LN_2;
+                if self < LEAST { 0.0 } else { $t::exp(self) }
             }
             #[inline(always)]
             fn ln(self) -> Self {

@@ -1,7 +1,7 @@
 //! What can be asked for on the command line.
 
 use super::help::{
-    COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN, TUNE,
+    BENCH, COMPARE, CONFIG, CORPUS, DEVICES, DIAGNOSE, EVAL, INSPECT, NOISE, PLAN, PREDICT, PROBES, RANGE, TRAIN, TUNE,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -61,6 +61,9 @@ pub enum Command {
     /// Show graph, plans, buffers and memory of a run without running it
     #[command(after_help = PLAN)]
     Plan(PlanArgs),
+    /// Measure what a device can do: products, memory, training steps, statistics, latency
+    #[command(after_help = BENCH)]
+    Bench(BenchArgs),
     /// List the devices that a run can take
     #[command(after_help = DEVICES)]
     Devices(DevicesArgs),
@@ -199,6 +202,9 @@ pub struct TrainArgs {
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Say where the time of a step goes, by phase and by step of the plans; training is slower for it, and its weights are the same
+    #[arg(long)]
+    pub profile: bool,
     /// Write the summary as JSON, alone, to standard output; progress goes to standard error
     #[arg(long)]
     pub json: bool,
@@ -417,6 +423,25 @@ pub struct PlanArgs {
     pub config: ConfigArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// auto, cpu, gpu, or the number or part of the name of a device; see `steepest devices`
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Measure a few seconds only and leave out what is large; figures scatter more
+    #[arg(long)]
+    pub quick: bool,
+    /// Hold every figure against those of this report
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Write the report to this new file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Write the report as JSON to standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

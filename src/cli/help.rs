@@ -9,6 +9,7 @@ Examples:
   steepest train net.toml --set train.batch=adaptive  # batches grow with the noise of the gradient
   steepest train net.toml --json > summary.json     # progress goes to standard error
   steepest train net.toml --stop-on exploding,nan   # ends early where a verdict says so, with exit code 3
+  steepest train net.toml --profile                 # where the time of a step goes
   steepest train --resume runs/20260101-120000-net  # a run that was killed goes on
   steepest train --resume runs/short --epochs 50    # a run that is finished goes on to a later end";
 
@@ -100,6 +101,15 @@ pub const PLAN: &str = "\
 Examples:
   steepest plan
   steepest plan net.toml --set train.batch=256 --device cpu";
+
+pub const BENCH: &str = "\
+Examples:
+  steepest bench                                    # the best device, in less than a minute
+  steepest bench --device cpu --out cpu.json
+  steepest bench --device nvidia --against cpu.json # how many times as fast, figure by figure
+  steepest bench --quick --json > bench.json
+
+What would take too long on this device, or does not fit into its memory, is skipped, and the report says so.";
 
 pub const DEVICES: &str = "\
 Examples:

@@ -2,6 +2,7 @@
 //! error; the exit code is 2 for wrong usage or input, 1 for failures, and 3 for a fault that was looked for.
 
 mod args;
+mod bench;
 mod compare;
 mod corpus;
 mod devices;
@@ -67,6 +68,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tune(args) => tune::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Corpus(args) => corpus::run(&args),
         Command::Config(args) => print(&settings::resolve(&args)?.to_toml()),
         Command::Keys => print(&config::reference()),

@@ -6,12 +6,11 @@ use crate::base::{Cadence, Result};
 use crate::probe::{PROBES, Probe, QUANTITIES, Quantity, Scope};
 use crate::run::cadence;
 use crate::study::{self, ProbeCosts};
-use crate::view::number::significant;
+use crate::view::number::{significant, time};
 use crate::view::style::{Paint, Style};
 use crate::view::table::{Align, Cell, Table};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 /// Lists the probes: what they measure, when, and what that costs here.
 pub fn run(args: &ProbesArgs) -> Result<()> {
@@ -80,7 +79,7 @@ fn text(when: &[Cadence], costs: Option<&ProbeCosts>, style: Style) -> String {
     let _ = writeln!(text, "{}\n{}", heading("probes"), overview(when, costs).render(style));
     if let Some(costs) = costs {
         let [default, full] = costs.presets.map(added);
-        let step = seconds(costs.step_seconds);
+        let step = time(costs.step_seconds);
         let _ = writeln!(
             text,
             "  A step that measures nothing takes {step} on {}; the costs are those of each\n  probe in every step, \
@@ -115,16 +114,6 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// A time with its unit.
-fn seconds(time: f64) -> String {
-    let time = Duration::from_secs_f64(time).as_nanos() as f64;
-    match time {
-        ..1e3 => format!("{} ns", significant(time)),
-        ..1e6 => format!("{} µs", significant(time / 1e3)),
-        _ => format!("{} ms", significant(time / 1e6)),
-    }
 }
 
 /// What is added, with its sign.
@@ -177,7 +166,6 @@ mod tests {
     #[test]
     fn costs_and_cadences_are_said_in_words() {
         assert_eq!([0.0412, -0.001, 1.0].map(added), ["+4.10 %", "−0.100 %", "+100 %"]);
-        assert_eq!([2.5e-7, 6.5e-6, 1.2e-3].map(seconds), ["250 ns", "6.50 µs", "1.20 ms"]);
         assert_eq!(steps(&Cadence::At(vec![3])), "at step 3");
         assert_eq!(steps(&Cadence::Every(10)), "every 10 steps");
     }

@@ -13,10 +13,11 @@ use std::process::ExitCode;
 pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let config = settings::resolve_train(args)?;
     let command: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let options = TrainOptions { out: args.out.clone(), command, profile: args.profile };
     let mut terminal = terminal(args);
     let end = match &args.resume {
-        Some(folder) => run::resume(&config, folder, &command, &mut terminal)?,
-        None => run::train(&config, &TrainOptions { out: args.out.clone(), command }, &mut terminal)?,
+        Some(folder) => run::resume(&config, folder, &options, &mut terminal)?,
+        None => run::train(&config, &options, &mut terminal)?,
     };
     if args.json {
         terminal.stop();

@@ -1,6 +1,7 @@
 //! The CPU executor: a plan's steps, one after the other, on the threads of a pool. f32 to run, f64 to be the oracle.
 
 use super::numbers::Numbers;
+use super::profile::{Clock, Times};
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{DType, Error, Result, Threads, Type};
 use crate::graph::{Data, Io, Op, Precision, StepScalars};
@@ -8,6 +9,7 @@ use crate::plan::{Plan, Step, View};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Readings that may wait to be collected.
 const IN_FLIGHT_MAX: usize = 4;
@@ -30,6 +32,8 @@ pub struct Cpu<R> {
     ready: VecDeque<(u64, Vec<f64>)>,
     spare: Vec<Vec<f64>>,
     counters: Counters,
+    /// Where times are taken.
+    times: Option<Box<Times>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +101,7 @@ impl<R: Precision> Cpu<R> {
             ready: VecDeque::with_capacity(IN_FLIGHT_MAX),
             spare: (0..IN_FLIGHT_MAX).map(|_| Vec::new()).collect(),
             counters: Counters::default(),
+            times: None,
         }
     }
 
@@ -173,6 +178,46 @@ impl<R: Precision> Cpu<R> {
         let Self { plans, buffers, scratch, threads, .. } = self;
         for step in &plans[plan] {
             step.run(buffers, scratch, threads, scalars);
+        }
+    }
+
+    /// As [`Self::run`], with a look at the clock after each step.
+    fn run_timed(&mut self, plan: usize, scalars: &StepScalars) {
+        let Self { plans, buffers, scratch, threads, times, .. } = self;
+        let Some(times) = times.as_mut().map(|times| &mut times.plans[plan]) else { return };
+        let mut before = Instant::now();
+        for (step, seconds) in plans[plan].iter().zip(&mut times.steps) {
+            step.run(buffers, scratch, threads, scalars);
+            let now = Instant::now();
+            *seconds += (now - before).as_secs_f64();
+            before = now;
+        }
+        times.replays += 1;
+    }
+
+    /// Keeps what is to be read back.
+    fn read_back(&mut self, submission: &Submission<'_>) {
+        let Some(buffer) = submission.readback else { return };
+        let mut reading = self.spare.pop().unwrap_or_default();
+        reading.clear();
+        if let Memory::Real(data) = there(&self.buffers[buffer.0]) {
+            reading.extend(data.iter().map(|x| x.f64()));
+        }
+        self.ready.push_back((submission.tag, reading));
+    }
+
+    /// The plans and the reading of a submission, whose uploads took so many seconds.
+    fn work_timed(&mut self, submission: &Submission<'_>, upload: f64) {
+        let threads = self.threads.clone();
+        threads.install(|| {
+            for plan in submission.plans {
+                self.run_timed(plan.0, &submission.scalars);
+            }
+        });
+        let start = Instant::now();
+        self.read_back(submission);
+        if let Some(times) = &mut self.times {
+            times.add(submission.plans, upload, start.elapsed().as_secs_f64());
         }
     }
 }
@@ -262,6 +307,9 @@ impl<R: Precision> Executor for Cpu<R> {
         let needed = plan.steps.iter().map(|step| step.op.scratch(&step.input_types(), self.threads.count())).max();
         self.scratch.grow(needed.unwrap_or(0));
         self.plans.push(plan.steps.iter().map(|step| Resolved::new(step, &places)).collect());
+        if let Some(times) = &mut self.times {
+            times.push(plan);
+        }
         Ok(PlanId(self.plans.len() - 1))
     }
 
@@ -294,8 +342,14 @@ impl<R: Precision> Executor for Cpu<R> {
         if submission.readback.is_some() && self.ready.len() == IN_FLIGHT_MAX {
             return Err(Error::failure("cpu", format!("{IN_FLIGHT_MAX} readings wait to be collected")));
         }
+        self.counters.submissions += 1;
+        let start = self.times.is_some().then(Instant::now);
         for &(buffer, data) in submission.uploads {
             self.write(buffer, 0, data)?;
+        }
+        if let Some(start) = start {
+            self.work_timed(submission, start.elapsed().as_secs_f64());
+            return Ok(());
         }
         let threads = self.threads.clone();
         threads.install(|| {
@@ -303,15 +357,7 @@ impl<R: Precision> Executor for Cpu<R> {
                 self.run(plan.0, &submission.scalars);
             }
         });
-        if let Some(buffer) = submission.readback {
-            let mut reading = self.spare.pop().unwrap_or_default();
-            reading.clear();
-            if let Memory::Real(data) = there(&self.buffers[buffer.0]) {
-                reading.extend(data.iter().map(|x| x.f64()));
-            }
-            self.ready.push_back((submission.tag, reading));
-        }
-        self.counters.submissions += 1;
+        self.read_back(submission);
         Ok(())
     }
 
@@ -332,6 +378,15 @@ impl<R: Precision> Executor for Cpu<R> {
 
     fn finish(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn profile(&mut self) -> Result<()> {
+        self.times = Some(Box::new(Times::new(Clock::Host, self.plans.len())?));
+        Ok(())
+    }
+
+    fn times(&self) -> Option<&Times> {
+        self.times.as_deref()
     }
 
     fn counters(&self) -> Counters {

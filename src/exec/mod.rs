@@ -7,10 +7,12 @@ mod choose;
 mod cpu;
 pub mod gpu;
 mod numbers;
+mod profile;
 
 pub use choose::{AdapterInfo, AdapterKind, Choice, DeviceRequest, Float, choose};
 pub use cpu::Cpu;
 pub use gpu::{Devices, Gpu, GpuOptions};
+pub use profile::{Clock, PlanTimes, Times};
 
 use crate::base::Result;
 use crate::graph::StepScalars;
@@ -165,6 +167,15 @@ pub trait Executor {
     /// # Errors
     /// If the device is lost.
     fn finish(&mut self) -> Result<()>;
+
+    /// Takes times from here on: each submission is slower, and on a GPU it is waited for. Without it no clock is read.
+    ///
+    /// # Errors
+    /// If a plan is loaded already.
+    fn profile(&mut self) -> Result<()>;
+
+    /// The times so far, if they are taken.
+    fn times(&self) -> Option<&Times>;
 
     /// The counters so far.
     fn counters(&self) -> Counters;

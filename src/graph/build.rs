@@ -1,6 +1,6 @@
 //! The graph and how it grows: sources, nodes, one node for equal ops on equal inputs.
 
-use super::{NodeView, Op};
+use super::{NodeView, Op, Phase};
 use crate::base::{Error, Result, Shape, Type};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Node {
     pub outputs: Vec<ValueId>,
     /// The layer or purpose that it belongs to, for print-outs and errors.
     pub scope: Arc<str>,
+    /// What part of a training step it is.
+    pub phase: Phase,
 }
 
 impl Node {
@@ -82,6 +84,7 @@ pub struct Graph {
     known: HashMap<(String, Vec<ValueId>), NodeId>,
     sources: HashMap<String, ValueId>,
     scope: Option<Arc<str>>,
+    phase: Phase,
 }
 
 impl Graph {
@@ -155,6 +158,11 @@ impl Graph {
     /// The layer or purpose that new nodes belong to.
     pub fn scope(&self) -> Arc<str> {
         self.scope.clone().unwrap_or_else(|| "".into())
+    }
+
+    /// The nodes made from here on are part of this phase.
+    pub fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
     }
 
     /// Where an error with this op is: the scope, if there is one, and the op.
@@ -236,7 +244,7 @@ impl Graph {
             .enumerate()
             .map(|(i, ty)| self.push(Value { ty, source: Source::Node(node, i) }))
             .collect::<Vec<_>>();
-        self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), scope });
+        self.nodes.push(Node { op, inputs: inputs.to_vec(), outputs: outputs.clone(), scope, phase: self.phase });
         self.known.insert(key, node);
         Ok(outputs)
     }

@@ -4,12 +4,14 @@
 
 mod build;
 mod op;
+mod phase;
 mod print;
 mod ways;
 mod work;
 
 pub use build::{Graph, Node, NodeId, Source, Value, ValueId};
 pub use op::{Data, Derivative, Io, NodeView, Op, Precision, StepScalars};
+pub use phase::Phase;
 pub use ways::{Class, Needs, SUBGROUP, Target, Way, Ways};
 pub use work::{Bind, Dispatch, GpuWork, Scalar, Shader};
 

@@ -2,7 +2,7 @@
 
 use crate::base::{Result, Type};
 use crate::config::Optimizer;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Phase, ValueId};
 use crate::ops::optimize::{Rule, Update};
 use crate::ops::record::RECORD;
 use crate::ops::stats::{CONTROL, ChunkStats, ClipFactor, Fold};
@@ -137,6 +137,7 @@ impl<'a> Builder<'a> {
     fn new(arena: &'a Arena, gradients: &str) -> Result<Self> {
         let mut graph = Graph::new();
         graph.set_scope("update");
+        graph.set_phase(Phase::Update);
         let control = graph.input("control", Type::real([CONTROL]))?;
         let parts = arena.parts.iter().enumerate();
         let inputs = parts.map(|(part, &len)| {
@@ -189,6 +190,7 @@ impl<'a> Builder<'a> {
     }
 
     fn fold(&mut self, place: &Place) -> Result<()> {
+        self.graph.set_phase(Phase::Statistics);
         let tensors = self.arena.tensors.len();
         let records = self.all_records("records.params")?;
         let segments = self.graph.input("segments.params", Type::index([tensors, 2]))?;

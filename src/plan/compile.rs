@@ -2,7 +2,7 @@
 
 use super::{Buffer, Plan, Step, View, fuse, memory};
 use crate::base::{DType, Error, Result, Type};
-use crate::graph::{Graph, Source, ValueId};
+use crate::graph::{Graph, Phase, Source, ValueId};
 use crate::ops::layout::Reshape;
 use crate::ops::pointwise::{Arg, Code, Fun, Pointwise};
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ pub fn compile(name: &str, graph: &Graph, places: &[(ValueId, Place)]) -> Result
         }
         let inputs = node.inputs.iter().map(|&id| builder.view(id)).collect();
         let outputs = node.outputs.iter().map(|&id| builder.view(id)).collect();
-        steps.push(Step { op: node.op.clone(), inputs, outputs, scope: node.scope.clone() });
+        steps.push(Step { op: node.op.clone(), inputs, outputs, scope: node.scope.clone(), phase: node.phase });
     }
     for (id, view) in copies {
         steps.push(builder.copy(id, view));
@@ -181,7 +181,9 @@ impl Builder<'_> {
         let constant = self.graph.constant_of(id).map(Arg::constant);
         let code = Code::single(Fun::Identity, &[constant.unwrap_or(Arg::In(0))]);
         let inputs = if constant.is_some() { vec![] } else { vec![self.view(id)] };
-        Step { op: Arc::new(Pointwise { code, shape: to.ty.shape }), inputs, outputs: vec![to], scope: "copy".into() }
+        let phase = self.graph.maker(id).map_or(Phase::default(), |node| node.phase);
+        let op = Arc::new(Pointwise { code, shape: to.ty.shape });
+        Step { op, inputs, outputs: vec![to], scope: "copy".into(), phase }
     }
 }
 

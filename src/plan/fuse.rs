@@ -149,6 +149,7 @@ impl Fusion<'_> {
                 continue;
             }
             fresh.set_scope(&node.scope);
+            fresh.set_phase(node.phase);
             let outputs = match (self.programs.get(&id), epilogues.get(&id)) {
                 (Some(program), Some(&product)) => self.with_epilogue(&mut fresh, &map, program, product)?,
                 (Some(program), None) => {

@@ -9,13 +9,14 @@ mod compile;
 mod fuse;
 mod memory;
 mod print;
+mod work;
 
 pub use arena::{Arena, CHUNK, Tensor};
 pub use bundle::{Bound, Bundle, Home, Limits, Part};
 pub use compile::{Place, compile};
 
 use crate::base::{DType, Type};
-use crate::graph::Op;
+use crate::graph::{Op, Phase};
 use std::sync::Arc;
 
 /// A flat list of steps over numbered buffers.
@@ -57,6 +58,8 @@ pub struct Step {
     pub outputs: Vec<View>,
     /// The layer or purpose.
     pub scope: Arc<str>,
+    /// What part of a training step it is.
+    pub phase: Phase,
 }
 
 /// A contiguous part of a buffer under a type.

@@ -5,6 +5,7 @@ use super::checkpoint::RunState;
 use super::drive::{Progress, Run, Stop};
 use super::evaluate::{Evaluation, evaluate_part};
 use super::observer::LayerRow;
+use super::profile::Profile;
 use super::record::RecordReport;
 use super::summary::{BestSummary, NoiseSummary, PartSummary, Summary};
 use super::tensors::named;
@@ -21,6 +22,7 @@ impl Run<'_> {
     /// Ends the record, judges the best weights, and writes what is left. The checkpoint comes last: where it says that the
     /// run is over, everything else is there.
     pub fn end(&self, trainer: &mut Trainer, progress: Progress<'_>, stop: Stop) -> Result<RunEnd> {
+        let profile = Profile::of(trainer, progress.trained.as_secs_f64(), trainer.next_step() - self.info.steps_done);
         let state = progress.state();
         let before = progress.state.seconds;
         let Progress { records, last, non_finite, checkpoint, started, .. } = progress;
@@ -31,7 +33,8 @@ impl Run<'_> {
             trainer.set_params(params)?;
         }
         if let Some((step, what)) = non_finite {
-            self.summary(trainer, &state, &last, stop, &report, &verdicts).write(self.folder)?;
+            let summary = self.summary(trainer, &state, &last, stop, &report, &verdicts);
+            Summary { profile, ..summary }.write(self.folder)?;
             return Err(self.non_finite_error(trainer, step, what, &verdicts));
         }
         self.write_weights(trainer.params()?)?;
@@ -44,6 +47,7 @@ impl Run<'_> {
             validation: validation.as_ref().map(Evaluation::summary),
             test: test.as_ref().map(Evaluation::summary),
             seconds: before + started.elapsed().as_secs_f64(),
+            profile,
             ..self.summary(trainer, &state, &last, stop, &report, &verdicts)
         };
         summary.write(self.folder)?;

@@ -59,14 +59,17 @@ mod evidence;
 mod feed;
 pub mod flight;
 pub mod folder;
+mod gauge;
 mod inspect;
 mod load;
+pub mod machine;
 pub mod metrics;
 pub mod number;
 mod objective;
 mod observer;
 mod predictor;
 mod probing;
+pub mod profile;
 pub mod record;
 pub mod records;
 mod resume;
@@ -93,6 +96,7 @@ pub use engine::{Batch, Engine};
 pub use evaluate::{Evaluation, Score, evaluate_part, validate};
 pub use evaluator::Outputs;
 pub use evidence::activation;
+pub use gauge::{Gauge, Load};
 pub use inspect::{
     Answer, ClassConflict, Conflicts, EARLY_STOPPING_EPSILON, InputGradients, Inspection, Inspector, LayerCosines,
     LayerNoise, LayerSnr, Moments, Noise, NoiseFigures, Part, Partial, Partials, RankedExample, conflicts, inspect,

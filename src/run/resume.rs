@@ -11,7 +11,7 @@ use super::observer::Observer;
 use super::records::Records;
 use super::saved::read_preprocessing;
 use super::summary::{SUMMARY_FILE, Summary};
-use super::train::{Parts, RunEnd, open_trainer, record_settings, run_info};
+use super::train::{Parts, RunEnd, TrainOptions, open_trainer, record_settings, run_info};
 use crate::base::{Error, Result};
 use crate::config::Config;
 use std::path::Path;
@@ -34,14 +34,14 @@ const MAY_CHANGE: [&str; 12] = [
 ];
 
 /// Goes on with the run in `folder` from its checkpoint to the end that `config` says: the `config.toml` of the folder, or
-/// one that differs in when training ends and where it runs. `command` is the command line, for the record.
+/// one that differs in when training ends and where it runs. Of the options, `out` has no part in it.
 ///
 /// On the same device, weights, step record and scores become those of a run that was not interrupted, bit for bit.
 ///
 /// # Errors
 /// If it is not the folder of a run, its checkpoint is missing, damaged or does not fit, another setting differs, the data
 /// has changed, the run is over or another process is at it: then nothing was changed. Else as [`super::train`].
-pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut dyn Observer) -> Result<RunEnd> {
+pub fn resume(config: &Config, folder: &Path, options: &TrainOptions, observer: &mut dyn Observer) -> Result<RunEnd> {
     config.check()?;
     let [_, stop_on] = verdict_ids(&config.verdicts)?;
     let folder = RunFolder::open(folder)?;
@@ -55,7 +55,7 @@ pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut
     check_schedule(config, &checkpoint.config, parts.train_rows)?;
     let steps = checkpoint.trainer.cursor.step;
     let state = std::mem::take(&mut checkpoint.trainer);
-    let (mut trainer, reason) = open_trainer(config, splits, Some(state))?;
+    let (mut trainer, reason) = open_trainer(config, splits, Some(state), options.profile)?;
     let state = checkpoint.run_state(&trainer.blueprint().arena)?;
     let records = Records::resume(folder.path(), &trainer, &record_settings(config), steps, &checkpoint.pending)?;
     drop(checkpoint);
@@ -66,7 +66,7 @@ pub fn resume(config: &Config, folder: &Path, command: &[String], observer: &mut
         ("step".to_owned(), steps.into()),
         ("device".to_owned(), serde_json::to_value(&info.device).map_err(|e| Error::failure("environment.json", e))?),
         ("device_reason".to_owned(), info.device_reason.clone().into()),
-        ("command".to_owned(), command.into()),
+        ("command".to_owned(), options.command.clone().into()),
     ])?;
     observer.start(&info);
     let run = Run { config, folder: &folder, parts, info, stop_on };

@@ -1,6 +1,7 @@
 //! `summary.json`: what a run came to, for people, scripts and studies of many runs.
 
 use super::folder::{RunFolder, json_text};
+use super::profile::Profile;
 use crate::base::{Error, Result};
 use crate::probe::{Against, NoiseReader, quotient};
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,9 @@ pub struct Summary {
     /// The noise of the gradient, where it is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<NoiseSummary>,
+    /// Where the time of a step went, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// Where it ran.
     pub device: String,
     /// The seed of all its random numbers.

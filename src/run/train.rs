@@ -26,6 +26,8 @@ pub struct TrainOptions {
     pub out: Option<PathBuf>,
     /// The command line, for the record.
     pub command: Vec<String>,
+    /// Whether the summary is to say where the time of a step goes: the run is slower for it.
+    pub profile: bool,
 }
 
 /// How a run ended.
@@ -61,7 +63,7 @@ pub fn train(config: &Config, options: &TrainOptions, observer: &mut dyn Observe
     let [_, stop_on] = verdict_ids(&config.verdicts)?;
     let splits = load(config)?;
     let parts = Parts::of(&splits);
-    let (mut trainer, reason) = open_trainer(config, splits, None)?;
+    let (mut trainer, reason) = open_trainer(config, splits, None, options.profile)?;
     let folder = RunFolder::create(options.out.as_deref(), &config.record.dir, &config.name)?;
     let info = run_info(config, &trainer, &parts, &reason, &folder);
     write_setting(config, options, &info, &folder, &parts.preprocessing)?;
@@ -98,8 +100,16 @@ impl Parts {
 }
 
 /// Opens the device and puts a trainer on it, which goes on from `state` if there is one; and why this device.
-pub(super) fn open_trainer(config: &Config, splits: Splits, state: Option<TrainerState>) -> Result<(Trainer, String)> {
-    let device = open_device(config)?;
+pub(super) fn open_trainer(
+    config: &Config,
+    splits: Splits,
+    state: Option<TrainerState>,
+    profile: bool,
+) -> Result<(Trainer, String)> {
+    let mut device = open_device(config)?;
+    if profile {
+        device.executor.profile()?;
+    }
     let setup = Setup { splits, executor: device.executor, threads: device.threads, objective: None };
     let trainer = match state {
         Some(state) => Trainer::resume(config, setup, state)?,

@@ -78,6 +78,8 @@ pub struct Trainer {
     cursor: Cursor,
     examples: u64,
     threads: Option<Arc<Threads>>,
+    /// Seconds that it waited for examples, where times are taken.
+    data_seconds: Option<f64>,
 }
 
 /// What a trainer is made of beside its config.
@@ -125,8 +127,7 @@ impl Trainer {
     /// A trainer whose data begins there, or at the beginning, and whose parameters are the initial ones.
     fn at(config: &Config, model: Description, setup: Setup, cursor: Option<Cursor>) -> Result<Self> {
         let train = Arc::new(setup.splits.train);
-        let batching = batching(config, train.len())?;
-        let population = population(config, train.len());
+        let (batching, population) = (batching(config, train.len())?, population(config, train.len()));
         let adaptive = Adaptive::new(config, &batching, population)?;
         let objective = match setup.objective {
             Some(objective) => objective,
@@ -169,6 +170,7 @@ impl Trainer {
         let (weights, source): (_, Arc<dyn RowSource>) = (class_weights(config, &train)?, train);
         let (feed, cursor) = Feed::open(&source, batching, weights.as_deref(), resident, adaptive.is_some(), cursor)?;
         Ok(Self {
+            data_seconds: engine.executor().times().map(|_| 0.0),
             engine,
             feed,
             schedule: rate_schedule(config, &batching, adaptive.as_ref())?,
@@ -298,6 +300,11 @@ impl Trainer {
     /// How often training waited for the loader.
     pub fn loader_waits(&self) -> u64 {
         self.feed.waits()
+    }
+
+    /// Seconds that training waited for its examples, where times are taken.
+    pub fn data_seconds(&self) -> Option<f64> {
+        self.data_seconds
     }
 
     /// The plans.

@@ -7,7 +7,7 @@ use super::trainer::{Setup, Trainer};
 use crate::base::{Error, Result, Stream, StreamId, Threads, Type};
 use crate::config::Config;
 use crate::exec::{BufferId, Cpu, DeviceInfo, Executor, Gpu, Host, PlanId, Submission};
-use crate::graph::{Op, StepScalars, Target, Way};
+use crate::graph::{Op, Phase, StepScalars, Target, Way};
 use crate::ops::matmul::MatMul;
 use crate::plan::{Buffer, Plan, Step, View};
 use std::collections::BTreeMap;
@@ -98,6 +98,7 @@ impl Product {
             inputs: vec![view(0), view(1)],
             outputs: vec![view(2)],
             scope: "product".into(),
+            phase: Phase::default(),
         };
         Plan {
             name: "product".into(),

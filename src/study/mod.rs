@@ -2,12 +2,14 @@
 
 mod advice;
 mod attempt;
+pub mod bench;
 pub mod compare;
 pub mod corpus;
 mod diagnose;
 mod noise;
 mod probes;
 pub mod range;
+mod timing;
 mod trial;
 pub mod tune;
 mod units;

@@ -1,5 +1,6 @@
 //! What each probe costs on this device: whole training steps with it and without, in turn.
 
+use super::timing::{median, time};
 use crate::base::Result;
 use crate::config::Config;
 use crate::probe::{PROBES, Probe, ProbeId, QUANTITIES, find};
@@ -114,26 +115,4 @@ fn compare(first: Trainer, second: Trainer) -> Result<(f64, f64)> {
     let ratios = seconds[1].iter().zip(&seconds[0]).map(|(second, first)| second / first).collect();
     let [first, _] = seconds;
     Ok((median(first) / steps as f64, median(ratios)))
-}
-
-fn median(mut xs: Vec<f64>) -> f64 {
-    xs.sort_by(f64::total_cmp);
-    xs[xs.len() / 2]
-}
-
-/// Seconds for so many steps, submitted ahead and collected as a run does.
-fn time(trainer: &mut Trainer, steps: u64) -> Result<f64> {
-    trainer.within(|trainer| {
-        let start = Instant::now();
-        for _ in 0..steps {
-            while !trainer.has_room() {
-                trainer.collect(true)?;
-            }
-            trainer.submit()?;
-        }
-        while trainer.in_flight() > 0 {
-            trainer.collect(true)?;
-        }
-        Ok(start.elapsed().as_secs_f64())
-    })
 }

@@ -72,6 +72,17 @@ pub fn bytes(n: u64) -> String {
     format!("{} {}", significant(amount), UNITS[unit])
 }
 
+/// A short time in the unit that fits it: `250 ns`, `6.50 µs`.
+pub fn time(seconds: f64) -> String {
+    let nanoseconds = Duration::from_secs_f64(seconds.max(0.0)).as_nanos() as f64;
+    match nanoseconds {
+        ..1e3 => format!("{} ns", significant(1e9 * seconds)),
+        ..1e6 => format!("{} µs", significant(1e6 * seconds)),
+        ..1e9 => format!("{} ms", significant(1e3 * seconds)),
+        _ => format!("{} s", significant(seconds)),
+    }
+}
+
 /// A length of time: `850 ms`, `3.42 s`, `2 min 05 s`, `1 h 12 min`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -128,5 +139,10 @@ mod tests {
         for (seconds, text) in times {
             assert_eq!(duration(Duration::from_secs_f64(seconds)), text);
         }
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!([2.5e-8, 6.5e-6, 1.2e-3, 2.0].map(time), ["25.0 ns", "6.50 µs", "1.20 ms", "2.00 s"]);
     }
 }

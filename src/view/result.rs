@@ -1,9 +1,9 @@
 //! What came of a run: layers, scores, time, files.
 
-use super::layers;
 use super::number::{bytes, count, counted, duration, percent, significant};
 use super::style::{Paint, Style};
 use super::table::{Align, Cell, Table};
+use super::{layers, profile};
 use crate::run::RunEnd;
 use crate::run::checkpoint::CHECKPOINT_FILE;
 use crate::run::flight::FLIGHT_FILE;
@@ -54,6 +54,9 @@ pub fn text(end: &RunEnd, style: Style) -> String {
     let scores = scores(&end.summary, style);
     if !scores.is_empty() {
         let _ = write!(text, "\n{}\n{scores}", heading("scores", scores_of(&end.summary)));
+    }
+    if let Some(profile) = &end.summary.profile {
+        let _ = write!(text, "\n{}", profile::text(profile, style));
     }
     let _ = write!(text, "\n{}", facts(&end.summary, style));
     let _ = write!(

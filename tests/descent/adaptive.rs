@@ -27,7 +27,7 @@ struct Files {
 
 fn run_in(folder: &Path, changes: &[&str]) -> Files {
     let out = folder.join("run");
-    let options = TrainOptions { out: Some(out.clone()), command: Vec::new() };
+    let options = TrainOptions { out: Some(out.clone()), ..TrainOptions::default() };
     train(&settings(changes), &options, &mut Silent).unwrap_or_else(|e| panic!("{e}"));
     let read = |name: &str| std::fs::read(out.join(name)).unwrap();
     let steps = read_steps(&out.join("steps.jsonl")).unwrap();

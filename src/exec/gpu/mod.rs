@@ -10,6 +10,7 @@ mod devices;
 mod pending;
 mod pipeline_cache;
 mod pipelines;
+mod profile;
 mod readings;
 mod replay;
 mod ring;
@@ -22,6 +23,7 @@ mod uploads;
 pub use devices::{Devices, list};
 
 use super::choose::{AdapterInfo, AdapterKind};
+use super::profile::Times;
 use super::{BufferId, Counters, DeviceInfo, Executor, Host, PlanId, Submission};
 use crate::base::{Error, Result};
 use crate::graph::{Class, GpuWork, Target};
@@ -31,10 +33,12 @@ use device::Device;
 use pending::Pending;
 use pipeline_cache::PipelineCache;
 use pipelines::Pipelines;
+use profile::Profiler;
 use readings::Readings;
 use replay::{Loader, Replay};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 use uploads::Uploads;
 
 /// How a GPU is opened.
@@ -72,6 +76,8 @@ pub struct Gpu {
     readings: Readings,
     pending: Pending,
     bundled: bool,
+    /// Where times are taken.
+    profiler: Option<Profiler>,
     /// The last of the fields, so that everything made by the device is gone before it.
     device: Device,
 }
@@ -98,7 +104,8 @@ impl Gpu {
         let (buffers, plans, readings) = (Buffers::default(), Vec::new(), Readings::new());
         let bundled = options.bundled.unwrap_or(listed.kind != AdapterKind::Software);
         let pending = Pending::new(options.grouped);
-        Ok(Self { info, target, buffers, pipelines, plans, uploads, readings, pending, bundled, device })
+        let profiler = None;
+        Ok(Self { info, target, buffers, pipelines, plans, uploads, readings, pending, bundled, profiler, device })
     }
 
     /// From now on plans are loaded with these ways, by problem.
@@ -140,7 +147,9 @@ impl Gpu {
         let buffers = self.device.limits.max_storage_buffers_per_shader_stage as usize;
         // More workgroup memory than every adapter has would leave a compute unit fewer workgroups to go on with.
         let limits = Limits { buffers, ..Limits::LEAST };
-        if self.bundled { plan.bundles(&self.target, limits) } else { plan.dispatches(&self.target) }
+        // Times are those of steps, so each is by itself where they are taken.
+        let bundled = self.bundled && self.profiler.is_none();
+        if bundled { plan.bundles(&self.target, limits) } else { plan.dispatches(&self.target) }
     }
 
     /// Encodes a submission whose numbers are staged, behind those that wait to leave.
@@ -209,6 +218,9 @@ impl Executor for Gpu {
         }
         let replay = Loader { device, pipelines, buffers, places: &places }.load(plan, &work, &bundles)?;
         plans.push(replay);
+        if let Some(profiler) = &mut self.profiler {
+            profiler.push(plan, &work);
+        }
         Ok(PlanId(plans.len() - 1))
     }
 
@@ -238,9 +250,13 @@ impl Executor for Gpu {
             // The one to be waited for may be among those that wait to leave.
             self.flush()?;
         }
+        let start = self.profiler.is_some().then(Instant::now);
         self.uploads.stage(&self.device, submission, bytes)?;
-        self.encode(submission)?;
         self.device.count_submission();
+        if let Some(start) = start {
+            return self.submit_profiled(submission, start.elapsed().as_secs_f64());
+        }
+        self.encode(submission)?;
         if self.pending.is_full() { self.flush() } else { Ok(()) }
     }
 
@@ -265,6 +281,15 @@ impl Executor for Gpu {
     fn finish(&mut self) -> Result<()> {
         self.flush()?;
         self.device.wait(None)
+    }
+
+    fn profile(&mut self) -> Result<()> {
+        self.profiler = Some(Profiler::new(&self.device, self.plans.len())?);
+        Ok(())
+    }
+
+    fn times(&self) -> Option<&Times> {
+        self.profiler.as_ref().map(|profiler| &profiler.times)
     }
 
     fn counters(&self) -> Counters {

@@ -187,8 +187,13 @@ impl Replay {
 
     /// Writes the dispatches into a pass.
     pub fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.encode_part(pass, 0..self.dispatches.len());
+    }
+
+    /// Writes some of the dispatches into a pass.
+    pub fn encode_part(&self, pass: &mut wgpu::ComputePass<'_>, part: std::ops::Range<usize>) {
         let mut current = None;
-        for resolved in &self.dispatches {
+        for resolved in &self.dispatches[part] {
             let pipeline = &resolved.kernel.pipeline;
             if current != Some(pipeline) {
                 pass.set_pipeline(pipeline);

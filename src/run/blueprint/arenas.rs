@@ -2,7 +2,7 @@
 
 use super::{accumulate, names, table_place};
 use crate::base::{Result, Type};
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Phase, ValueId};
 use crate::ops::arenas::{Copy, DirectionStats, DistanceStats, Moved};
 use crate::ops::histogram::{ArenaHistogram, BINS, FoldCounts};
 use crate::ops::record::RECORD;
@@ -41,7 +41,7 @@ impl ArenaPlans {
         let mut plans = Self::default();
         if has(Need::Squares) {
             if accumulates {
-                plans.squares = Some(accumulate(arena, names::SQUARE_SUMS, names::SQUARES)?);
+                plans.squares = Some(accumulate(arena, names::SQUARE_SUMS, names::SQUARES, Phase::Statistics)?);
             }
             plans.measure.push((Need::Squares, builder()?.variance(squares)?));
         }
@@ -81,6 +81,7 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(arena: &'a Arena, layout: &'a Layout, gradients: &str) -> Result<Self> {
         let mut graph = Graph::new();
+        graph.set_phase(Phase::Statistics);
         let control = graph.input(names::CONTROL, Type::real([CONTROL]))?;
         let mut builder =
             Self { arena, layout, graph, places: Vec::new(), gradients: Parts::new(), lengths: Parts::new(), control };

@@ -18,7 +18,7 @@ use crate::autodiff;
 use crate::base::{Result, Type};
 use crate::config::{Optimizer, Reduction};
 use crate::data::TargetKind;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Phase, ValueId};
 use crate::nn::{Built, Description, Mode, TargetValues, total};
 use crate::ops::record::RECORD;
 use crate::optim::update_graph;
@@ -237,7 +237,10 @@ impl Blueprint {
         Ok(Self {
             measuring,
             combinations,
-            accumulate: request.accumulates.then(|| accumulate(&arena, names::SUMS, names::GRADIENTS)).transpose()?,
+            accumulate: request
+                .accumulates
+                .then(|| accumulate(&arena, names::SUMS, names::GRADIENTS, Phase::Backward))
+                .transpose()?,
             arenas: ArenaPlans::new(&arena, &layout, sums, request.accumulates, needs)?,
             update: compile("update", &update.graph, &update.places)?,
             evaluate: evaluation_plan(&evaluation, &arena)?,
@@ -343,6 +346,7 @@ impl Training {
             wanted.push(g.param(&param.name, param.shape)?);
         }
         wanted.extend(built.taps.iter().map(|tap| tap.z));
+        g.set_phase(Phase::Backward);
         let mut gradients = autodiff::gradient(&mut g, loss, &wanted)?;
         let signals = gradients.split_off(request.model.params.len());
         let mut places = param_places(&g, arena);
@@ -375,8 +379,9 @@ fn layer_of(built: &Built, param: &str) -> usize {
     owner.expect("every parameter belongs to a tapped layer")
 }
 
-fn accumulate(arena: &Arena, sums: &str, summands: &str) -> Result<Plan> {
+fn accumulate(arena: &Arena, sums: &str, summands: &str, phase: Phase) -> Result<Plan> {
     let mut g = Graph::new();
+    g.set_phase(phase);
     for (part, &len) in arena.parts.iter().enumerate() {
         let sums = g.input(&Arena::buffer(sums, part), Type::real([len]))?;
         let summands = g.input(&Arena::buffer(summands, part), Type::real([len]))?;

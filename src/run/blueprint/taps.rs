@@ -3,7 +3,7 @@
 use super::{Request, Training, names, table_place};
 use crate::base::{Result, Shape, Type};
 use crate::config::Layer;
-use crate::graph::{Graph, Op, ValueId};
+use crate::graph::{Graph, Op, Phase, ValueId};
 use crate::nn::{ByExample, Tap};
 use crate::ops::examples::ExampleStats;
 use crate::ops::histogram::{BINS, FoldCounts, RowHistogram};
@@ -104,6 +104,7 @@ pub(super) fn tap(
     layout: &Layout,
     needs: Needs,
 ) -> Result<()> {
+    training.graph.set_phase(Phase::Statistics);
     let mut builder = Builder { training, arena, layout };
     if needs.has(Need::Records) {
         builder.records()?;
@@ -361,6 +362,7 @@ fn among_examples(g: &mut Graph, layer: Resolved, bias: bool) -> Result<ValueId>
 /// Folds tap records, counts and the loss into their rows of the table.
 pub(super) fn measure(layout: &Layout, needs: Needs) -> Result<Plan> {
     let mut g = Graph::new();
+    g.set_phase(Phase::Statistics);
     let mut places = Vec::new();
     let records = g.input(names::TAP_RECORDS, Type::real([layout.records, RECORD]))?;
     let mut control = g.input(names::CONTROL, Type::real([CONTROL]))?;

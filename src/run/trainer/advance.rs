@@ -7,6 +7,7 @@ use crate::data::Cursor;
 use crate::graph::StepScalars;
 use crate::probe::{ProbeId, Taken};
 use crate::run::rhythm::Rhythm;
+use std::time::Instant;
 
 impl Trainer {
     /// Submits the next step: forward and backward of each micro-batch, then the update. Does not wait for the device.
@@ -24,7 +25,11 @@ impl Trainer {
         let retain = self.retains(step + 2);
         let mut taken = Taken { lr, due, ..Taken::default() };
         loop {
+            let asked = self.data_seconds.is_some().then(Instant::now);
             let batch = self.feed.next(self.source.as_ref())?;
+            if let (Some(asked), Some(seconds)) = (asked, &mut self.data_seconds) {
+                *seconds += asked.elapsed().as_secs_f64();
+            }
             let micro = batch.micro;
             let scalars = StepScalars {
                 micro: micro.micro as u32,

@@ -121,7 +121,7 @@ fn one(
         if options.seeds == 1 { plan.folder.clone() } else { format!("{}/seed-{}", plan.folder, config.train.seed) };
     let mut watch = Watch::new(&config, &splits, &options.budget, steps, progress)?;
     let out = folder.path().join(&place);
-    let train = TrainOptions { out: Some(out.clone()), command: options.command.clone() };
+    let train = TrainOptions { out: Some(out.clone()), command: options.command.clone(), ..TrainOptions::default() };
     let (summary, failed) = match run::train(&config, &train, &mut watch) {
         Ok(end) => (end.summary, false),
         Err(error) => {

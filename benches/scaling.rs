@@ -1,0 +1,199 @@
+//! How time and memory grow: a step against width, depth, batch and the size of the data; the memory of a plan against what has to be
+//! alive at once; networks of up to 2,000 layers; and how long it takes from the start of the program to the first step.
+//! `cargo bench --bench scaling`; words pick tables: `width`, `depth`, `batch`, `data`, `memory`, `layers`, `cold`.
+
+use std::process::Command;
+use std::time::Instant;
+use steepest::config::Config;
+use steepest::data::{Dataset, Splits, Targets};
+use steepest::exec::Devices;
+use steepest::plan::Plan;
+use steepest::run::{Setup, Trainer, open_device};
+
+/// Rounds, of which the median counts, and about how long one is.
+const ROUNDS: usize = 9;
+const ROUND_SECONDS: f64 = 0.05;
+
+/// A network of equal layers.
+#[derive(Clone, Copy)]
+struct Net {
+    width: usize,
+    hidden: usize,
+    batch: usize,
+    rows: usize,
+}
+
+const USUAL: Net = Net { width: 256, hidden: 2, batch: 64, rows: 1024 };
+
+impl Net {
+    fn trainer(self) -> Trainer {
+        let layer = format!("{{ kind = \"linear\", out = {}, init = \"he_normal\" }}, \"relu\", ", self.width);
+        let text = format!(
+            "[model]\nlayers = [{}{{ kind = \"linear\", out = 10 }}]\n\
+             [train]\nbatch = {}\noptimizer = \"sgd\"\nlr = 1e-6\nepochs = 1000000000\n[device]\ndevice = \"cpu\"\n",
+            layer.repeat(self.hidden),
+            self.batch
+        );
+        let config = Config::from_toml_str(&text, "scaling").expect("a valid config");
+        let device = open_device(&config).expect("the CPU");
+        let values = (0..self.rows * self.width).map(|i| (i * 7919 % 1009) as f32 / 500.0 - 1.0).collect();
+        let x = ndarray::Array2::from_shape_vec((self.rows, self.width), values).expect("rows");
+        let labels = (0..self.rows).map(|row| (row * 7919 % 10) as u32).collect();
+        let train = Dataset::new("numbers", x, Targets::Classes { labels, classes: 10 }).expect("a data set");
+        let splits = Splits::new("numbers", train, None).expect("splits");
+        let setup = Setup { splits, executor: device.executor, threads: device.threads, objective: None };
+        Trainer::new(&config, setup).expect("a trainer")
+    }
+
+    /// Floating-point operations of the products of a step.
+    fn flops(self) -> f64 {
+        let (w, hidden) = (self.width as f64, self.hidden as f64);
+        2.0 * self.batch as f64 * (3.0 * (hidden * w * w + 10.0 * w) - w * w)
+    }
+}
+
+/// The median time of a step.
+fn step(trainer: &mut Trainer) -> f64 {
+    trainer.within(|trainer| {
+        let mut run = |steps: usize| {
+            let start = Instant::now();
+            (0..steps).for_each(|_| {
+                trainer.step().expect("a step");
+            });
+            start.elapsed().as_secs_f64() / steps as f64
+        };
+        run(1);
+        let steps = ((ROUND_SECONDS / run(1)) as usize).clamp(1, 10_000);
+        let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| run(steps)).collect();
+        rounds.sort_by(f64::total_cmp);
+        rounds[ROUNDS / 2]
+    })
+}
+
+fn sweep(title: &str, nets: &[(usize, Net)]) {
+    println!("\n| {title} | a step | GFLOP/s | time per unit, to the first row |\n|---|---|---|---|");
+    let mut first = None;
+    for &(x, net) in nets {
+        let seconds = step(&mut net.trainer());
+        let each = seconds / net.flops().max(1.0);
+        let first = *first.get_or_insert(each);
+        println!("| {x} | {:.1} µs | {:.0} | {:.2} |", 1e6 * seconds, net.flops() / seconds / 1e9, each / first);
+    }
+}
+
+/// The bytes of private values that are alive at the worst moment of a plan, were they to move freely: no plan takes less.
+/// Each value lives from the step that writes a buffer whole to the last that reads it before it is written again.
+fn alive(plan: &Plan) -> usize {
+    let mut change = vec![0i64; plan.steps.len() + 2];
+    for (b, buffer) in plan.buffers.iter().enumerate().filter(|(_, buffer)| !buffer.shared) {
+        let touches = |views: &[steepest::plan::View]| views.iter().filter(|view| view.buffer == b).map(len).max();
+        let mut open: Option<(usize, usize, usize)> = None;
+        for (i, step) in plan.steps.iter().enumerate() {
+            let read = touches(&step.inputs);
+            if let (Some(_), Some((_, last, _))) = (read, &mut open) {
+                *last = i;
+            }
+            if let Some(len) = touches(&step.outputs).filter(|_| read.is_none()) {
+                close(&mut change, open.replace((i, i, len)));
+            }
+        }
+        close(&mut change, open);
+        assert!(buffer.len > 0);
+    }
+    let mut now = 0;
+    let all = change.iter().map(|change| {
+        now += change;
+        now
+    });
+    4 * all.max().unwrap_or(0) as usize
+}
+
+fn len(view: &steepest::plan::View) -> usize {
+    view.ty.shape.len()
+}
+
+fn close(change: &mut [i64], life: Option<(usize, usize, usize)>) {
+    if let Some((first, last, len)) = life {
+        change[first] += len as i64;
+        change[last + 1] -= len as i64;
+    }
+}
+
+fn memory() {
+    println!("\n| network, plan `gradients` | private | alive at the worst moment | ratio |\n|---|---|---|---|");
+    for net in [USUAL, Net { hidden: 20, ..USUAL }, Net { width: 64, hidden: 200, ..USUAL }] {
+        let trainer = net.trainer();
+        let plan = trainer.blueprint().gradients();
+        let (private, alive) = (plan.private_bytes(4), alive(plan));
+        let ratio = private as f64 / alive as f64;
+        println!("| {} × {}, batch {} | {private} B | {alive} B | {ratio:.3} |", net.hidden, net.width, net.batch);
+    }
+}
+
+fn layers() {
+    println!("\n| layers | ready | a step | a step and layer |\n|---|---|---|---|");
+    for hidden in [100, 500, 1000, 2000] {
+        let start = Instant::now();
+        let mut trainer = Net { width: 16, hidden, batch: 16, rows: 64 }.trainer();
+        let ready = start.elapsed().as_secs_f64();
+        let seconds = step(&mut trainer);
+        println!("| {hidden} | {:.2} s | {:.2} ms | {:.2} µs |", ready, 1e3 * seconds, 1e6 * seconds / hidden as f64);
+    }
+}
+
+/// From the start of the program to the end of one step of 784-512-512-10, the run folder with it: median of five, and the first.
+fn cold() {
+    println!("\n| device | first | median of five |\n|---|---|---|");
+    let devices: Vec<String> = Devices::find().list().iter().map(|adapter| adapter.name.clone()).collect();
+    for device in std::iter::once("cpu".to_owned()).chain(devices) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("net.toml");
+        let text = "[data]\nsource = \"blobs\"\nexamples = 1000\nfeatures = 784\nclasses = 10\n\
+                    [model]\nlayers = [{ kind = \"linear\", out = 512 }, \"relu\", { kind = \"linear\", out = 512 }, \"relu\", { kind = \"linear\", out = 10 }]\n\
+                    [train]\nbatch = 128\noptimizer = \"momentum\"\n";
+        std::fs::write(&config, text).expect("it is written");
+        let mut seconds: Vec<f64> = (0..5)
+            .map(|i| {
+                let start = Instant::now();
+                let mut command = Command::new(env!("CARGO_BIN_EXE_steepest"));
+                command.args(["train", "net.toml", "--max-steps", "1", "--quiet", "--device", &device]);
+                command.args(["--out", &format!("run{i}")]).current_dir(folder.path()).env("NODEVICE_SELECT", "1");
+                let output = command.output().expect("the program runs");
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                start.elapsed().as_secs_f64()
+            })
+            .collect();
+        let first = seconds[0];
+        seconds.sort_by(f64::total_cmp);
+        println!("| {device} | {first:.3} s | {:.3} s |", seconds[2]);
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let of = |xs: &[usize], net: fn(usize) -> Net| xs.iter().map(|&x| (x, net(x))).collect::<Vec<_>>();
+    if wanted("width") {
+        sweep("width of 2 layers, batch 64", &of(&[32, 128, 512, 2048], |width| Net { width, ..USUAL }));
+    }
+    if wanted("depth") {
+        sweep("hidden layers of 256, batch 64", &of(&[1, 4, 16, 64], |hidden| Net { hidden, ..USUAL }));
+    }
+    if wanted("batch") {
+        let net = |batch| Net { batch, ..USUAL };
+        sweep("batch, 2 layers of 256", &of(&[1, 16, 256, 1024], net));
+    }
+    if wanted("data") {
+        let net = |rows| Net { rows, ..USUAL };
+        sweep("examples, 2 layers of 256, batch 64", &of(&[1 << 10, 1 << 13, 1 << 16, 1 << 18], net));
+    }
+    if wanted("memory") {
+        memory();
+    }
+    if wanted("layers") {
+        layers();
+    }
+    if wanted("cold") {
+        cold();
+    }
+}
