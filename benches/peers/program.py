@@ -18,7 +18,10 @@ class Program:
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True)
+        try:
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True)
+        except OSError as error:
+            raise Failed(f"it does not start: {error.strerror}") from None
         self.lines = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -42,7 +45,7 @@ class Program:
         if answer is None:
             raise Failed(f"it ended: {self.last_words()}")
         if "error" in answer:
-            raise Failed(answer["error"])
+            raise Failed(answer["error"].split("\n")[0])
         return next(iter(answer.values()))
 
     def last_words(self):

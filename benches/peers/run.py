@@ -104,10 +104,23 @@ class Bench:
         found |= {key: getattr(cell, key) for key in ("network", "batch", "optimizer", "lr", "precision", "base")}
         found |= {"not_measured": {}, "differ": {}, "rows": []}
         loaded, losses = {}, {}
+        try:
+            self.load_all(cell, found, loaded, losses)
+            self.check(found, losses)
+            timed = [name for name in cell.programs if name in losses and name not in found["differ"]]
+            seconds = self.rounds(cell, {name: loaded[name] for name in timed}, found)
+            found["rows"] = rows(cell, seconds)
+        finally:
+            for program in loaded.values():
+                program.end()
+        return found
+
+    def load_all(self, cell, found, loaded, losses):
+        """Starts the programs, the base first: without it there is no row. Fills `loaded` and `losses`."""
+        names = [(name, cell.place) for name in cell.programs] + [(name, "cpu") for name in cell.witnesses]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "inputs.safetensors"
             write_inputs(path, cell.network, cell.batch, cell.batches)
-            names = [(name, "cpu") for name in cell.witnesses] + [(name, cell.place) for name in cell.programs]
             for name, place in [(name, place) for name, place in names if self.wanted(name)]:
                 try:
                     loaded[name], about = self.load(cell, path, name, place)
@@ -115,15 +128,8 @@ class Bench:
                     found["programs"][name] = about
                 except Failed as failure:
                     found["not_measured"][name] = str(failure)
-        try:
-            self.check(found, losses)
-            timed = [name for name in cell.programs if name in loaded and name not in found["differ"]]
-            seconds = self.rounds(cell, {name: loaded[name] for name in timed}, found)
-            found["rows"] = rows(cell, seconds)
-        finally:
-            for program in loaded.values():
-                program.end()
-        return found
+                    if name == cell.base:
+                        break
 
     def check(self, found, losses):
         """Losses against those of the first program that gave some: PyTorch's, unless it was left out."""
@@ -139,14 +145,14 @@ class Bench:
         """Seconds of a step of each program in each round, the order rotating."""
         quick, software = self.options.quick, cell.place == "software"
         turn, count = (0.05, 3) if quick else (0.6, 9) if software else (0.3, 21)
-        steps, seconds = {}, {name: [] for name in programs}
-        for name, program in programs.items():
-            program.ask(PATIENCE, run=10)
-            each = min(program.ask(PATIENCE, run=10) for _ in range(2)) / 10
-            # Tens, since some of what is measured is due every ten steps.
-            steps[name] = max(10, round(turn / each / 10) * 10)
-            program.ask(PATIENCE, run=steps[name])
-        names = list(programs)
+        steps, seconds = {}, {}
+        for name in list(programs):
+            try:
+                steps[name] = self.steps(programs[name], turn)
+                seconds[name] = []
+            except Failed as failure:
+                found["not_measured"][name] = str(failure)
+        names = list(seconds)
         for round_ in range(count):
             for turn_ in range(len(names)):
                 name = names[(turn_ + round_) % len(names)]
@@ -154,8 +160,17 @@ class Bench:
                 time.sleep(0.05)
                 seconds[name].append(programs[name].ask(PATIENCE, run=steps[name]) / steps[name])
         for name in names:
-            found["programs"][name] |= {"steps_a_round": steps[name], "rounds": count, "seconds": summary(seconds[name])}
+            found["programs"][name] |= {"steps_a_turn": steps[name], "rounds": count, "seconds": summary(seconds[name])}
         return seconds
+
+    @staticmethod
+    def steps(program, turn):
+        """How many steps fill a turn, in tens, since some of what is measured is due every ten steps. Warms up."""
+        program.ask(PATIENCE, run=10)
+        each = min(program.ask(PATIENCE, run=10) for _ in range(2)) / 10
+        steps = max(10, round(turn / each / 10) * 10)
+        program.ask(PATIENCE, run=steps)
+        return steps
 
 
 def show(cell, found):

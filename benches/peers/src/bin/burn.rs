@@ -49,7 +49,11 @@ fn load(task: Task) -> Result<(Burn, Value)> {
         Place::Software => Device::wgpu(DeviceKind::Cpu),
         Place::Gpu => Device::wgpu(DeviceKind::DefaultDevice),
     };
-    let name = plain.identity().map_or("flex".into(), |identity| identity.name);
+    let (name, is_card) =
+        plain.identity().map_or(("flex".into(), false), |identity| (identity.name, identity.physical.is_some()));
+    if is_card != (task.place == Place::Gpu) {
+        return Err(format!("burn takes the adapter {name}"));
+    }
     // Data are constants: gradients are those of the parameters alone.
     let batch = |(x, labels): (&[f32], &[u32])| {
         let labels: Vec<i32> = labels.iter().map(|&label| label as i32).collect();
