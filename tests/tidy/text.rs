@@ -27,12 +27,17 @@ pub fn files(roots: &[&str]) -> Vec<File> {
     files
 }
 
+/// Folders that git leaves out, wherever they stand.
+const IGNORED: [&str; 3] = ["target", "runs", "__pycache__"];
+
 fn walk(path: &str, files: &mut Vec<File>) {
     let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if full.is_dir() {
         for entry in std::fs::read_dir(&full).expect("a folder") {
             let name = entry.expect("an entry").file_name().into_string().expect("a plain name");
-            walk(&format!("{path}/{name}"), files);
+            if !IGNORED.contains(&name.as_str()) {
+                walk(&format!("{path}/{name}"), files);
+            }
         }
     } else if let Ok(text) = std::fs::read_to_string(&full) {
         files.push(File { path: path.to_owned(), text });
