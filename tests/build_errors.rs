@@ -8,6 +8,7 @@ use steepest::ops::gather::ScatterAddRows;
 use steepest::ops::histogram::{ArenaHistogram, FoldCounts, RowHistogram};
 use steepest::ops::layout::Pad;
 use steepest::ops::loss::SoftmaxCrossEntropyGrad;
+use steepest::ops::noise::{ElementwiseStats, MicroStats};
 use steepest::ops::norm::LayerNormGrad;
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::reduce::Sum;
@@ -100,6 +101,10 @@ const BAD: &[Bad] = &[
     bad!("example_stats", ["[5, 3]", "[4, 3]"], |g, x = [5, 3], z = [4, 3]| {
         g.apply(ExampleStats { bias: true }, &[x, z])
     }),
+    bad!("elementwise_stats", ["[5, 3]", "[5, 4]"], |g, x = [5, 3], z = [5, 4]| {
+        g.apply(ElementwiseStats { bias: true }, &[x, z])
+    }),
+    bad!("micro_stats", ["[0]"], |g, x = [0]| g.apply(MicroStats, &[x])),
     bad!("unit_ages", ["[5, 3]", "[4]"], |g, z = [5, 3], ages = [4]| {
         g.apply_all(UnitAges { window: 1 }, &[z, ages]).map(|all| all[0])
     }),

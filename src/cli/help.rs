@@ -104,9 +104,9 @@ Examples:
 
 pub const BENCH: &str = "\
 Examples:
-  steepest bench                                    # the best device, in less than a minute
+  steepest bench                                     # the best device, in less than a minute
   steepest bench --device cpu --out cpu.json
-  steepest bench --device nvidia --against cpu.json # how many times as fast, figure by figure
+  steepest bench --device nvidia --against cpu.json  # how many times as fast, figure by figure
   steepest bench --quick --json > bench.json
 
 What would take too long on this device, or does not fit into its memory, is skipped, and the report says so.";

@@ -108,6 +108,10 @@ fn traits_of(items: &[Item]) -> Option<Traits> {
             buffers.insert(binding, ty.trim_end_matches(';').to_owned());
         }
     }
+    // What threads of a subgroup do together has to be reached by all of them, which a compiler does not see of a branch.
+    if items.iter().any(|item| item.text().contains("subgroup")) {
+        return None;
+    }
     let waits = items.iter().any(|item| item.text().contains("Barrier("));
     Some(Traits { threads, waits, memory, buffers: buffers.into_values().collect() })
 }
@@ -134,11 +138,10 @@ fn arguments(entry: &Item) -> Option<Vec<bool>> {
     let head = text.split_once('{')?.0;
     let list = head.split_once(&format!("fn {}(", entry.name))?.1.trim_end().strip_suffix(')')?;
     let of = |argument: &str| {
-        let argument = argument.trim();
         let known = [("@builtin(workgroup_id) ", true), ("@builtin(local_invocation_index) ", false)];
         known.iter().find(|(builtin, _)| argument.starts_with(builtin)).map(|&(_, is_group)| is_group)
     };
-    list.split(", ").map(of).collect()
+    list.split(',').map(str::trim).filter(|argument| !argument.is_empty()).map(of).collect()
 }
 
 /// Cuts a text into words, numbers and single other characters; comments go.

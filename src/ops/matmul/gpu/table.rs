@@ -52,6 +52,9 @@ fn tiles_wanted(class: Class) -> usize {
 /// Terms of a part at least: each part costs a write and a read of C.
 const PART_MIN: usize = 128;
 
+/// Terms of a sum from which on it is cut: a shorter one is not worth the dispatch that adds up its parts.
+const SUM_MIN: usize = 1024;
+
 /// Parts of a sum at most.
 const PARTS_MAX: usize = 32;
 
@@ -64,7 +67,8 @@ pub(super) fn wanted(class: Class, e: Extents) -> Vec<(&'static str, usize)> {
     };
     let parts = |kernel: &str| {
         let tiles = Kernel::named(kernel).tiles(e) * e.batch;
-        (tiles_wanted(class) / tiles.max(1)).min(e.k / PART_MIN).clamp(1, PARTS_MAX)
+        let most = if e.k < SUM_MIN { 1 } else { e.k / PART_MIN };
+        (tiles_wanted(class) / tiles.max(1)).min(most).clamp(1, PARTS_MAX)
     };
     ROWS.iter().filter(fits).map(|row| (row.kernel, parts(row.kernel))).collect()
 }
@@ -95,7 +99,7 @@ mod tests {
     fn long_sums_of_few_tiles_are_cut() {
         assert_eq!(first(Class::Discrete, 64, 10, 60_000), ("tile-64x16", 32));
         assert_eq!(first(Class::Discrete, 64, 10, 1024), ("tile-64x16", 8));
-        assert_eq!(first(Class::Discrete, 64, 10, 255), ("tile-64x16", 1));
+        assert_eq!(first(Class::Discrete, 64, 10, 1023), ("tile-64x16", 1));
         assert_eq!(first(Class::Integrated, 128, 64, 1024), ("tile-32x32", 4));
     }
 
