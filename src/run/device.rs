@@ -4,8 +4,8 @@ use super::cache::cache_folder;
 use super::choices::{Choices, ChoicesKey};
 use crate::base::{Result, Threads};
 use crate::config::{Config, Precision};
-use crate::exec::{AdapterInfo, Choice, Cpu, DeviceRequest, Devices, Executor, Float, Gpu, GpuOptions};
-use std::sync::Arc;
+use crate::exec::{AdapterInfo, Choice, Cpu, DeviceRequest, Devices, Executor, Float, Gpu, GpuOptions, choose};
+use std::sync::{Arc, OnceLock};
 
 /// A device, opened.
 pub struct Device {
@@ -66,9 +66,13 @@ fn find(config: &Config) -> Result<(Option<(Devices, AdapterInfo)>, String)> {
     if request == DeviceRequest::Cpu {
         return Ok((None, "it was asked for".into()));
     }
-    let devices = Devices::find();
-    let Choice { adapter, reason } = devices.choose(&request, float)?;
-    Ok((adapter.map(|adapter| (devices, adapter)), reason))
+    // Drivers take their time to tell what is there, and some write to the terminal: they are asked once, and again only by who
+    // opens one.
+    static KNOWN: OnceLock<Vec<AdapterInfo>> = OnceLock::new();
+    let mut devices = None;
+    let known = KNOWN.get_or_init(|| devices.insert(Devices::find()).list().to_vec());
+    let Choice { adapter, reason } = choose(&request, float, known)?;
+    Ok((adapter.map(|adapter| (devices.unwrap_or_else(Devices::find), adapter)), reason))
 }
 
 fn cpu(config: &Config, reason: String) -> Result<Device> {
