@@ -164,9 +164,11 @@ macro_rules! real {
             fn exp2i(e: i32) -> Self {
                 $t::from_bits(((e.clamp(1 - $bias, $bias) + $bias) as $bits) << $mantissa)
             }
+            #[inline(always)]
             fn as_f32(slice: &[Self]) -> Option<&[f32]> {
                 $as_f32(slice)
             }
+            #[inline(always)]
             fn as_f32_mut(slice: &mut [Self]) -> Option<&mut [f32]> {
                 $as_f32_mut(slice)
             }

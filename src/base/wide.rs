@@ -1,6 +1,8 @@
 //! Vector registers on the instruction set at hand, with the operators of numbers, so that a kernel's formula reads as it
 //! would for one number.
 
+mod elementary;
+
 use super::Real;
 use bytemuck::Pod;
 use pulp::Simd;

@@ -1,8 +1,10 @@
 //! The CPU kernel of fused elementwise programs: tile by tile, one vectorized loop an instruction.
 
 use super::code::{Arg, Code};
+use super::fast;
 use super::fun::Fun;
-use crate::base::{Real, Shape, Threads, vectorized};
+use crate::base::{Real, Shape, Threads, arch};
+use pulp::{Simd, WithSimd};
 
 /// Elements to a tile: the results of all instructions of a program stay in the first-level cache.
 const TILE: usize = 256;
@@ -58,15 +60,7 @@ pub(crate) fn run<R: Real>(
     let share = out.len().div_ceil(parts).next_multiple_of(TILE);
     let room = tiles(code) * TILE;
     threads.zip_chunks(out, share, &mut scratch[..parts * room], room, |part, out, scratch| {
-        vectorized(
-            #[inline(always)]
-            || {
-                let mut machine = Machine::<R, TILE>::new(code, shape, inputs, scratch);
-                for (tile, out) in out.chunks_mut(TILE).enumerate() {
-                    machine.tile(part * share + tile * TILE, out);
-                }
-            },
-        );
+        arch().dispatch(Tiles::<R, TILE> { code, shape, inputs, at: part * share, out, room: scratch });
     });
 }
 
@@ -87,15 +81,28 @@ pub(crate) fn epilogue<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Lay
 }
 
 fn over_tiles<R: Real>(code: &Code, shape: &Shape, inputs: &[(&[R], Layout)], at: usize, c: &mut [R], room: &mut [R]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            let mut machine = Machine::<R, EPILOGUE_TILE>::new(code, shape, inputs, room);
-            for (tile, c) in c.chunks_mut(EPILOGUE_TILE).enumerate() {
-                machine.tile(at + tile * EPILOGUE_TILE, c);
-            }
-        },
-    );
+    arch().dispatch(Tiles::<R, EPILOGUE_TILE> { code, shape, inputs, at, out: c, room });
+}
+
+/// A program over the elements from `at` on, by tiles of `T`.
+struct Tiles<'a, R, const T: usize> {
+    code: &'a Code,
+    shape: &'a Shape,
+    inputs: &'a [(&'a [R], Layout)],
+    at: usize,
+    out: &'a mut [R],
+    room: &'a mut [R],
+}
+
+impl<R: Real, const T: usize> WithSimd for Tiles<'_, R, T> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut machine = Machine::<R, T>::new(self.code, self.shape, self.inputs, self.room);
+        for (tile, out) in self.out.chunks_mut(T).enumerate() {
+            machine.tile(simd, self.at + tile * T, out);
+        }
+    }
 }
 
 struct Machine<'a, R, const T: usize> {
@@ -126,7 +133,7 @@ impl<'a, R: Real, const T: usize> Machine<'a, R, T> {
     }
 
     #[inline(always)]
-    fn tile(&mut self, at: usize, out: &mut [R]) {
+    fn tile<S: Simd>(&mut self, simd: S, at: usize, out: &mut [R]) {
         let n = out.len();
         for (i, (data, layout)) in self.inputs.iter().enumerate() {
             match layout {
@@ -152,7 +159,7 @@ impl<'a, R: Real, const T: usize> Machine<'a, R, T> {
                 Arg::Const(_) => &known[(self.inputs.len() + i * 3 + a) * T..][..n],
             };
             let target = if i == last { &mut *out } else { &mut fresh[..n] };
-            apply(instr.fun, arg, target);
+            apply(simd, instr.fun, arg, target);
         }
     }
 }
@@ -199,7 +206,12 @@ fn repeat<R: Real>(row: &[R], column: usize, tile: &mut [R]) {
 
 /// One instruction over a tile. The match stands outside the loops, so that each of them vectorizes.
 #[inline(always)]
-fn apply<'a, R: Real>(fun: Fun, arg: impl Fn(usize) -> &'a [R], out: &mut [R]) {
+fn apply<'a, S: Simd, R: Real>(simd: S, fun: Fun, arg: impl Fn(usize) -> &'a [R], out: &mut [R]) {
+    if let (Some(x), Some(out)) = (R::as_f32(arg(0)), R::as_f32_mut(out))
+        && fast::unary(simd, fun, x, out)
+    {
+        return;
+    }
     macro_rules! arms {
         (unary: $($unary:ident)*; binary: $($binary:ident)*; ternary: $($ternary:ident)*) => {
             match fun {
@@ -222,5 +234,42 @@ fn apply<'a, R: Real>(fun: Fun, arg: impl Fn(usize) -> &'a [R], out: &mut [R]) {
         unary: Identity Neg Abs Sign Step Exp ExpM1 Log Sqrt Erf Tanh Sigmoid Softplus Relu;
         binary: Add Sub Mul Div Pow Max Min Gate;
         ternary: Select
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The function in f32 as programs compute it, and as epilogues do.
+    fn both(fun: Fun, x: &[f32], threads: &Threads) -> [Vec<f32>; 2] {
+        let code = Code::single(fun, &[Arg::In(0)]);
+        let shape = Shape::new(&[x.len()]);
+        let (mut program, mut behind) = (vec![0.0; x.len()], x.to_vec());
+        let mut room = vec![0.0; scratch(&code, threads.count())];
+        run(&code, &shape, &[(x, Layout::Full)], &mut program, &mut room, threads);
+        epilogue(&code, &shape, &[(&[], Layout::Own)], 0, &mut behind);
+        [program, behind]
+    }
+
+    #[test]
+    fn programs_and_epilogues_take_the_fast_kernels_at_every_length() {
+        let x: Vec<f32> = (0..5 * PART).map(|i| (i * 7919 % 10_007) as f32 / 1000.7 - 5.0).collect();
+        let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+        let pools = [1, 3].map(|threads| Threads::new(threads).expect("threads"));
+        for fun in [Fun::Exp, Fun::ExpM1, Fun::Erf, Fun::Tanh, Fun::Sigmoid, Fun::Softplus] {
+            let [whole, behind] = both(fun, &x, &pools[0]);
+            assert_eq!(bits(&whole), bits(&behind), "{fun:?}");
+            assert_eq!(bits(&whole), bits(&both(fun, &x, &pools[1])[0]), "{fun:?}, 3 threads");
+            let literal: Vec<f32> = x.iter().map(|&x| fun.eval(x, 0.0, 0.0)).collect();
+            assert_ne!(bits(&whole), bits(&literal), "{fun:?}: this is the literal kernel");
+            for len in (0..2 * EPILOGUE_TILE).chain(TILE - 20..TILE + 20) {
+                // From an odd place on, so that lanes move.
+                let part = &x[7..7 + len];
+                for found in both(fun, part, &pools[0]) {
+                    assert_eq!(bits(&found), bits(&whole[7..7 + len]), "{fun:?}, {len} elements");
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod code;
 pub(crate) mod cpu;
+mod fast;
 mod fun;
 mod gpu;
 
