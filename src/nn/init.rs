@@ -148,7 +148,7 @@ mod tests {
         for init in [Init::HeUniform, Init::HeNormal, Init::Orthogonal, Init::Ones] {
             let [mut one, mut other] = [0, 0].map(|i| Stream::new(5, StreamId::Init(i)));
             let whole = fill(&init, 1.5, 5, 7, shape, &mut one);
-            let mut draw = draw(&init, 1.5, 5, 7, shape, &mut other);
+            let mut draw = super::draw(&init, 1.5, 5, 7, shape, &mut other);
             // Odd pieces, since normal numbers come in pairs.
             assert_eq!([9, 1, 25].map(&mut draw).concat(), whole, "{init:?}");
         }
