@@ -1,14 +1,15 @@
 //! How time and memory grow: a step against width, depth, batch and the size of the data; the memory of a plan against what has to be
-//! alive at once; networks of up to 2,000 layers; and how long it takes from the start of the program to the first step.
-//! `cargo bench --bench scaling`; words pick tables: `width`, `depth`, `batch`, `data`, `memory`, `layers`, `cold`.
+//! alive at once, and of the whole program against its plans; networks of up to 2,000 layers; and how long it takes from the start of
+//! the program to the first step. `cargo bench --bench scaling`; words pick tables: `width`, `depth`, `batch`, `data`, `memory`,
+//! `layers`, `cold`, `peak`.
 
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use steepest::config::Config;
 use steepest::data::{Dataset, Splits, Targets};
 use steepest::exec::Devices;
 use steepest::plan::Plan;
-use steepest::run::{Setup, Trainer, open_device};
+use steepest::run::{self, Setup, Trainer, open_device};
 
 /// Rounds, of which the median counts, and about how long one is.
 const ROUNDS: usize = 9;
@@ -169,6 +170,59 @@ fn cold() {
     }
 }
 
+/// A run of 20 steps on the CPU, of so many layers of 2048 or of a single unit without any.
+fn peak_config(hidden: usize, validation: f64) -> String {
+    let layer = "{ kind = \"linear\", out = 2048, init = \"he_normal\" }, \"relu\", ".repeat(hidden);
+    let (features, outputs) = if hidden > 0 { (2048, 10) } else { (1, 1) };
+    let source = if hidden > 0 { "blobs\"\nclasses = 10" } else { "linear\"" };
+    format!(
+        "[data]\nsource = \"{source}\nexamples = 1024\nfeatures = {features}\nsplit = {validation}\n\
+         [model]\nlayers = [{layer}{{ kind = \"linear\", out = {outputs} }}]\n\
+         [train]\nbatch = 128\noptimizer = \"momentum\"\nlr = 1e-3\nmax_steps = 20\n[device]\ndevice = \"cpu\"\n"
+    )
+}
+
+/// The most memory that the program had resident, in bytes, as the system counted it; asked for until the program ends.
+fn peak_of(text: &str) -> Option<usize> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("net.toml"), text).expect("it is written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steepest"));
+    command.args(["train", "net.toml", "--quiet", "--out", "run"]).current_dir(folder.path()).stdout(Stdio::null());
+    let mut child = command.spawn().expect("the program runs");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = None;
+    let end = loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = kib.map(|kib: usize| 1024 * kib).or(peak);
+        if let Some(end) = child.try_wait().expect("it can be waited for") {
+            break end;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    assert!(end.success());
+    peak
+}
+
+/// The program from outside against the bound that its plans give. Only Linux tells.
+fn peak() {
+    println!("\n| validation | peak, less that of one unit | bound of the plans | ratio |\n|---|---|---|---|");
+    for validation in [0.0, 0.1] {
+        let text = peak_config(6, validation);
+        let [Some(large), Some(one)] = [&text, &peak_config(0, 0.0)].map(|text| peak_of(text)) else {
+            println!("| {validation} | the system does not tell | | |");
+            continue;
+        };
+        let config = Config::from_toml_str(&text, "peak").expect("a valid config");
+        let device = open_device(&config).expect("the CPU");
+        let splits = run::load(&config).expect("data");
+        let setup = Setup { splits, executor: device.executor, threads: device.threads, objective: None };
+        let bound = Trainer::new(&config, setup).expect("a trainer").blueprint().memory_bytes(4);
+        let (own, mib) = (large - one, |bytes: usize| bytes as f64 / (1 << 20) as f64);
+        println!("| {validation} | {:.1} MiB | {:.1} MiB | {:.3} |", mib(own), mib(bound), own as f64 / bound as f64);
+    }
+}
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
@@ -195,5 +249,8 @@ fn main() {
     }
     if wanted("cold") {
         cold();
+    }
+    if wanted("peak") {
+        peak();
     }
 }

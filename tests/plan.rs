@@ -6,10 +6,13 @@ mod training;
 use common::case::{Data, Kind};
 use common::compare::{compare, largest};
 use common::run::{self, Fusion, Loaded, cpu};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use steepest::autodiff::gradient;
 use steepest::base::{Result, Stream, StreamId, Type};
 use steepest::graph::{Graph, StepScalars, Target, ValueId};
+use steepest::nn::{Mode, Model};
+use steepest::ops::layout::Reshape;
+use steepest::ops::pointwise::Pointwise;
 use steepest::plan::{Bundle, Limits, Place, Plan, compile};
 
 const GRAPHS: u32 = 150;
@@ -359,4 +362,85 @@ fn a_step_of_a_small_network_has_few_dispatches() {
             assert!(off <= 11, "{sizes:?}, {optimizer}: {off} without");
         }
     }
+}
+
+/// What has to be in memory at the worst moment, in bytes of f64: told from the graph alone, not from a plan.
+///
+/// A value is held if another than an elementwise op makes it or reads it; elementwise values that only such ops read can be
+/// computed anew where they are read, from held values behind them, which have to be there then. A held value lives from its
+/// maker to its last reader, an elementwise one left out, since that may write over it. What the caller has (sources, wanted values) is not counted; a reshape is what it is a reshape of.
+fn held_at_worst(g: &Graph, wanted: &[ValueId]) -> usize {
+    let elementwise = |i: usize| g.nodes()[i].op_as::<Pointwise>().is_some();
+    // Behind its reshapes.
+    let root = |mut id: ValueId| {
+        while let Some(node) = g.maker(id).filter(|node| node.op_as::<Reshape>().is_some()) {
+            id = node.inputs[0];
+        }
+        id
+    };
+    let given: HashSet<ValueId> = wanted.iter().map(|&id| root(id)).collect();
+    let count = g.nodes().len();
+    let is_step = |i: &usize| g.nodes()[*i].op_as::<Reshape>().is_none();
+    let made: HashMap<ValueId, usize> =
+        (0..count).filter(is_step).flat_map(|i| g.nodes()[i].outputs.iter().map(move |&id| (id, i))).collect();
+    let mut held: HashSet<ValueId> =
+        made.iter().filter(|(_, maker)| !elementwise(**maker)).map(|(&id, _)| id).collect();
+    for i in (0..count).filter(is_step).filter(|&i| !elementwise(i)) {
+        held.extend(g.nodes()[i].inputs.iter().map(|&id| root(id)));
+    }
+    let mut last: HashMap<ValueId, usize> = HashMap::new();
+    for i in (0..count).filter(is_step) {
+        let makes_held = g.nodes()[i].outputs.iter().any(|id| held.contains(id) || given.contains(id));
+        let mut open: Vec<ValueId> = if makes_held { g.nodes()[i].inputs.clone() } else { Vec::new() };
+        while let Some(id) = open.pop().map(root) {
+            match made.get(&id) {
+                Some(_) if held.contains(&id) || given.contains(&id) => {
+                    last.insert(id, i - usize::from(elementwise(i)));
+                }
+                Some(&maker) => open.extend(&g.nodes()[maker].inputs),
+                None => {}
+            }
+        }
+    }
+    let bytes = |id: ValueId| 8 * g.shape(id).len();
+    let lives = last.iter().filter(|(id, _)| held.contains(*id) && !given.contains(*id));
+    let lives: Vec<(usize, usize, usize)> = lives.map(|(&id, &end)| (made[&id], end, bytes(id))).collect();
+    let at = |i: usize| lives.iter().filter(|life| life.0 <= i && i <= life.1).map(|life| life.2).sum();
+    (0..count).map(at).max().unwrap_or(0)
+}
+
+/// The graph of forward and backward of a network, with its loss and gradients as wanted values.
+fn network(model: &Model, inputs: usize, rows: usize) -> (Graph, Vec<ValueId>) {
+    let model = model.describe(&[inputs]).expect("a model");
+    let mut g = Graph::new();
+    let x = g.input("x", Type::real([rows, inputs])).expect("an input");
+    let labels = g.input("labels", Type::index([rows])).expect("an input");
+    let logits = model.build(&mut g, x, Mode::Evaluate).expect("layers").output;
+    let losses = g.softmax_cross_entropy(logits, labels, 0.0).expect("losses");
+    let loss = g.mean(losses).expect("a loss");
+    let params: Vec<ValueId> = g.params().map(|(_, id)| id).collect();
+    let mut wanted = gradient(&mut g, loss, &params).expect("gradients");
+    wanted.push(loss);
+    (g, wanted)
+}
+
+#[test]
+fn networks_take_little_more_than_has_to_be_alive() {
+    let stack = |widths: &[usize], activation: fn(Model) -> Model| {
+        widths.iter().fold(Model::new(), |model, &width| activation(model.linear(width))).linear(10)
+    };
+    let mut above = Vec::new();
+    for (name, model, inputs, most) in [
+        ("20 × 64, ReLU", stack(&[64; 20], Model::relu), 64, 1.1),
+        ("512-64-300, tanh", stack(&[512, 64, 300], Model::tanh), 784, 1.25),
+    ] {
+        let (g, wanted) = network(&model, inputs, 32);
+        let (taken, least) = (plan_of(&g, &wanted, Fusion::Full).private_bytes(8), held_at_worst(&g, &wanted));
+        let ratio = taken as f64 / least as f64;
+        println!("{name}: {taken} bytes, {least} have to be alive, {ratio:.3}");
+        if !(1.0..=most).contains(&ratio) {
+            above.push(format!("{name}: {taken} bytes, where {least} have to be alive"));
+        }
+    }
+    assert!(above.is_empty(), "{above:?}");
 }

@@ -4,12 +4,14 @@ use super::labels::{Labels, count_classes};
 use super::{Dataset, Splits, Targets, Task};
 use crate::base::{Error, Result};
 use ndarray::{Array2, ArrayD, IxDyn, ShapeBuilder};
-use npyz::npz::NpzArchive;
+use npyz::npz::{array_name_from_file_name, file_name_from_array_name};
 use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use zip::ZipArchive;
+use zip::result::ZipError;
 
 /// An array of features and the array of their targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl NpzSource {
 /// An npz file.
 struct Archive {
     place: String,
-    archive: NpzArchive<BufReader<File>>,
+    archive: ZipArchive<BufReader<File>>,
     names: Vec<String>,
 }
 
@@ -96,19 +98,20 @@ impl Archive {
     fn open(path: &Path) -> Result<Self> {
         let place = path.display().to_string();
         let file = File::open(path).map_err(|error| Error::input(&place, error))?;
-        let archive = NpzArchive::new(BufReader::new(file)).map_err(|error| Error::input(&place, error))?;
-        let names = archive.array_names().map(String::from).collect();
+        let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| Error::input(&place, error))?;
+        let names = archive.file_names().filter_map(array_name_from_file_name).map(String::from).collect();
         Ok(Self { place, archive, names })
     }
 
     fn array(&mut self, name: &str) -> Result<Numbers> {
         let place = format!("{}: {name}", self.place);
-        match self.archive.by_name(name).map_err(|error| Error::input(&place, error))? {
-            Some(file) => Numbers::read(file, &place),
-            None => {
+        match self.archive.by_name(&file_name_from_array_name(name)) {
+            Ok(file) => Numbers::read(NpyFile::new(file).map_err(|error| Error::input(&place, error))?, &place),
+            Err(ZipError::FileNotFound) => {
                 let there = format!("there are: {}", self.names.join(", "));
                 Err(Error::input(&place, "there is no such array").help(there))
             }
+            Err(error) => Err(Error::input(&place, error)),
         }
     }
 

@@ -190,6 +190,24 @@ impl Description {
         self.params.iter().enumerate().map(values).collect()
     }
 
+    /// Those of parameter tensor i alone, in blocks of `block` values: each block with its first value's place.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn each_initial(
+        &self,
+        i: usize,
+        seed: u64,
+        block: usize,
+        mut each: impl FnMut(usize, &[f64]) -> Result<()>,
+    ) -> Result<()> {
+        let param = &self.params[i];
+        let mut stream = Stream::new(seed, StreamId::Init(i as u32));
+        let mut draw = init::draw(&param.init, param.gain, param.fan_in, param.fan_out, param.shape, &mut stream);
+        let len = param.shape.len();
+        (0..len).step_by(block).try_for_each(|first| each(first, &draw(block.min(len - first))))
+    }
+
     /// How many numbers are trained.
     pub fn parameter_count(&self) -> usize {
         self.params.iter().map(|param| param.shape.len()).sum()

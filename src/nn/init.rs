@@ -9,31 +9,48 @@ use crate::config::Init;
 /// Glorot & Bengio 2010, He et al. 2015, LeCun et al. 1998, orthogonal after Saxe et al. 2014. The tensor's first axis
 /// counts outputs: a matrix is [fan_out, fan_in].
 pub fn fill(init: &Init, gain: f64, fan_in: usize, fan_out: usize, shape: Shape, stream: &mut Stream) -> Vec<f64> {
+    draw(init, gain, fan_in, fan_out, shape, stream)(shape.len())
+}
+
+/// What gives the next so many values of a tensor each time, as [`fill`] gives all.
+pub type Draw<'a> = Box<dyn FnMut(usize) -> Vec<f64> + 'a>;
+
+/// The values of [`fill`] piece by piece. Only orthogonal ones are held whole meanwhile.
+pub fn draw<'a>(
+    init: &Init,
+    gain: f64,
+    fan_in: usize,
+    fan_out: usize,
+    shape: Shape,
+    stream: &'a mut Stream,
+) -> Draw<'a> {
     let (inward, both) = (fan_in.max(1) as f64, (fan_in + fan_out).max(1) as f64);
-    let n = shape.len();
     match *init {
-        Init::GlorotUniform => uniform(n, gain * (6.0 / both).sqrt(), stream),
-        Init::GlorotNormal => normal(n, gain * (2.0 / both).sqrt(), stream),
-        Init::HeUniform => uniform(n, gain * (6.0 / inward).sqrt(), stream),
-        Init::HeNormal => normal(n, gain * (2.0 / inward).sqrt(), stream),
-        Init::LecunUniform => uniform(n, gain * (3.0 / inward).sqrt(), stream),
-        Init::LecunNormal => normal(n, gain * (1.0 / inward).sqrt(), stream),
-        Init::UniformFanIn => uniform(n, gain * (1.0 / inward).sqrt(), stream),
-        Init::Uniform(bound) => uniform(n, gain * bound, stream),
-        Init::Normal(deviation) => normal(n, gain * deviation, stream),
-        Init::Orthogonal => orthogonal(shape, gain, stream),
-        Init::Zeros => vec![0.0; n],
-        Init::Ones => vec![gain; n],
-        Init::Constant(value) => vec![gain * value; n],
+        Init::GlorotUniform => uniform(gain * (6.0 / both).sqrt(), stream),
+        Init::GlorotNormal => normal(gain * (2.0 / both).sqrt(), stream),
+        Init::HeUniform => uniform(gain * (6.0 / inward).sqrt(), stream),
+        Init::HeNormal => normal(gain * (2.0 / inward).sqrt(), stream),
+        Init::LecunUniform => uniform(gain * (3.0 / inward).sqrt(), stream),
+        Init::LecunNormal => normal(gain * (1.0 / inward).sqrt(), stream),
+        Init::UniformFanIn => uniform(gain * (1.0 / inward).sqrt(), stream),
+        Init::Uniform(bound) => uniform(gain * bound, stream),
+        Init::Normal(deviation) => normal(gain * deviation, stream),
+        Init::Orthogonal => {
+            let mut values = orthogonal(shape, gain, stream).into_iter();
+            Box::new(move |n| values.by_ref().take(n).collect())
+        }
+        Init::Zeros => Box::new(|n| vec![0.0; n]),
+        Init::Ones => Box::new(move |n| vec![gain; n]),
+        Init::Constant(value) => Box::new(move |n| vec![gain * value; n]),
     }
 }
 
-fn uniform(n: usize, bound: f64, stream: &mut Stream) -> Vec<f64> {
-    (0..n).map(|_| bound * (2.0 * stream.uniform() - 1.0)).collect()
+fn uniform(bound: f64, stream: &mut Stream) -> Draw<'_> {
+    Box::new(move |n| (0..n).map(|_| bound * (2.0 * stream.uniform() - 1.0)).collect())
 }
 
-fn normal(n: usize, deviation: f64, stream: &mut Stream) -> Vec<f64> {
-    (0..n).map(|_| deviation * stream.normal()).collect()
+fn normal(deviation: f64, stream: &mut Stream) -> Draw<'_> {
+    Box::new(move |n| (0..n).map(|_| deviation * stream.normal()).collect())
 }
 
 /// A matrix [rows, columns] whose shorter side is orthonormal: Q of the QR decomposition of a normal matrix, with signs
@@ -43,7 +60,8 @@ fn orthogonal(shape: Shape, gain: f64, stream: &mut Stream) -> Vec<f64> {
     let rows = shape.dim(0).max(1);
     let columns = shape.len() / rows;
     let (count, len) = (rows.min(columns), rows.max(columns));
-    let mut vectors: Vec<Vec<f64>> = (0..count).map(|_| normal(len, 1.0, stream)).collect();
+    let mut drawn = normal(1.0, stream);
+    let mut vectors: Vec<Vec<f64>> = (0..count).map(|_| drawn(len)).collect();
     orthonormalize(&mut vectors);
     let at = |row: usize, column: usize| if rows <= columns { vectors[row][column] } else { vectors[column][row] };
     (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(r, c)| gain * at(r, c)).collect()
@@ -121,6 +139,18 @@ mod tests {
         for (init, bound) in [(Init::UniformFanIn, 1.0 / 250f64.sqrt()), (Init::HeUniform, (6.0f64 / 250.0).sqrt())] {
             let largest = draw(init, 1.0).iter().fold(0.0, |max: f64, x| max.max(x.abs()));
             assert!(largest <= bound && largest > 0.999 * bound, "{init:?}: {largest} of {bound}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_the_whole() {
+        let shape = Shape::from([7, 5]);
+        for init in [Init::HeUniform, Init::HeNormal, Init::Orthogonal, Init::Ones] {
+            let [mut one, mut other] = [0, 0].map(|i| Stream::new(5, StreamId::Init(i)));
+            let whole = fill(&init, 1.5, 5, 7, shape, &mut one);
+            let mut draw = super::draw(&init, 1.5, 5, 7, shape, &mut other);
+            // Odd pieces, since normal numbers come in pairs.
+            assert_eq!([9, 1, 25].map(&mut draw).concat(), whole, "{init:?}");
         }
     }
 

@@ -17,13 +17,13 @@
 //! The place in the data is among them ([`crate::data::Cursor`]): each epoch's order follows from the seed and the epoch, but how
 //! many examples so many steps took does not follow from anything else where batches grow.
 
+use super::folder::{RunFolder, Staged};
 use super::rhythm::Rhythm;
-use super::tensors::{fit, named};
-use super::trainer::TrainerState;
-use super::weights::{NamedTensor, TensorData, Tensors, read_tensors_and_facts, write_tensors};
-use super::{HostTensor, folder::RunFolder};
+use super::tensors::in_order;
+use super::trainer::{Trainer, TrainerState};
+use super::weights::{Elements, Head, NamedTensor, TensorData, Tensors, read_tensors_and_facts, stage_tensors};
 use crate::base::{Error, Result};
-use crate::config::{CheckpointEvery, Config, Precision};
+use crate::config::{CheckpointEvery, Config};
 use crate::data::Cursor;
 use crate::exec::DeviceInfo;
 use crate::plan::Arena;
@@ -87,7 +87,7 @@ pub struct Best {
     pub epoch: f64,
     /// The parameters, where they are kept; in a file they are tensors.
     #[serde(skip)]
-    pub params: Option<Arc<[HostTensor]>>,
+    pub params: Option<Arc<[NamedTensor]>>,
 }
 
 /// The mean loss of the steps of the last epoch, whole or, before the first ends, begun.
@@ -146,6 +146,31 @@ impl Checkpoint {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, folder: &RunFolder) -> Result<()> {
+        self.stage(folder, &[], &mut |_, _| Ok(Vec::new()))?.commit()
+    }
+
+    /// Writes the checkpoint with the arenas that are on the trainer's device and the best parameters that the run holds, none
+    /// of which is copied whole; it does not have its name yet.
+    ///
+    /// # Errors
+    /// The device fails, or the file cannot be written.
+    pub(super) fn stage_from(&self, folder: &RunFolder, trainer: &mut Trainer) -> Result<Staged> {
+        let arenas = trainer.on_device();
+        let best = self.run.best.as_ref().and_then(|best| best.params.clone());
+        let best: &[NamedTensor] = best.as_deref().unwrap_or_default();
+        let best_heads = best.iter().map(|tensor| {
+            let head = tensor.head();
+            Head { name: format!("{BEST}/{}", head.name), ..head }
+        });
+        let heads: Vec<Head> = arenas.iter().map(|tensor| tensor.head.clone()).chain(best_heads).collect();
+        self.stage(folder, &heads, &mut |i, part| match arenas.get(i) {
+            Some(tensor) => trainer.read(tensor, part),
+            None => Ok(best[i - arenas.len()].data.part(part)),
+        })
+    }
+
+    /// The file with these tensors beside those that are in memory.
+    fn stage(&self, folder: &RunFolder, more: &[Head], elements: &mut Elements<'_>) -> Result<Staged> {
         let best = self.best.iter().map(|tensors| (BEST, tensors));
         let arenas = self.trainer.arenas.iter().map(|(name, tensors)| (name.as_str(), tensors)).chain(best);
         let mut tensors: Tensors = arenas
@@ -173,7 +198,11 @@ impl Checkpoint {
         let numbers = Numbers { cursor, examples, run: self.run.clone() };
         let numbers = serde_json::to_string(&numbers).map_err(|e| Error::failure(CHECKPOINT_FILE, e))?;
         let facts = [(VERSION_KEY, VERSION.to_owned()), ("config", self.config.to_toml()), ("run", numbers)];
-        write_tensors(&folder.file(CHECKPOINT_FILE), &tensors, &facts)
+        let heads: Vec<Head> = more.iter().cloned().chain(tensors.iter().map(NamedTensor::head)).collect();
+        stage_tensors(&folder.file(CHECKPOINT_FILE), &heads, &facts, &mut |i, part| match i.checked_sub(more.len()) {
+            Some(i) => Ok(tensors[i].data.part(part)),
+            None => elements(i, part),
+        })
     }
 
     /// Reads the checkpoint of a run folder.
@@ -227,17 +256,10 @@ impl Checkpoint {
     pub(super) fn run_state(&self, arena: &Arena) -> Result<RunState> {
         let mut run = self.run.clone();
         if let (Some(best), Some(tensors)) = (&mut run.best, &self.best) {
-            best.params = Some(fit("checkpoint: best", arena, tensors.clone())?.into());
+            best.params = Some(in_order("checkpoint: best", arena, tensors.clone())?.into());
         }
         Ok(run)
     }
-}
-
-/// The best parameters as a file holds them.
-pub(super) fn best_tensors(run: &RunState, config: &Config) -> Option<Tensors> {
-    let params = run.best.as_ref()?.params.as_ref()?;
-    let double = config.train.precision == Precision::F64;
-    Some(params.iter().map(|tensor| named(tensor.clone(), double)).collect())
 }
 
 /// The tensor of the pending row of record number i.
@@ -283,6 +305,7 @@ pub(super) fn rhythm(every: CheckpointEvery, parameters: usize, batch_rows: usiz
 
 #[cfg(test)]
 mod tests {
+    use super::super::weights::write_tensors;
     use super::*;
     use std::path::Path;
 

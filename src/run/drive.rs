@@ -1,9 +1,9 @@
 //! The loop of a run: steps, their readings, validation, checkpoints, and what ends it.
 
-use super::checkpoint::{Best, Checkpoint, RunState, best_tensors, rhythm};
+use super::checkpoint::{Best, Checkpoint, RunState, rhythm};
 use super::ending::layer_rows;
 use super::evaluate::validate;
-use super::folder::RunFolder;
+use super::folder::{RunFolder, Staged};
 use super::observer::{Observer, RunInfo, Validation};
 use super::records::Records;
 use super::rhythm::Rhythm;
@@ -84,8 +84,8 @@ pub(super) struct Progress<'a> {
     pub started: Instant,
     pub trained: Duration,
     pub non_finite: Option<(u64, NonFinite)>,
-    /// What the run can go on from if its end is put off.
-    pub checkpoint: Option<Checkpoint>,
+    /// What the run can go on from if its end is put off: written, to have its name when everything else is there.
+    pub checkpoint: Option<Staged>,
 }
 
 impl Progress<'_> {
@@ -153,12 +153,12 @@ impl Run<'_> {
                 stop = stop.or(asked);
             }
             if stop.is_some() && checkpoint != Rhythm::Never {
-                // It is written last of all files, when the record has been ended.
+                // It takes its name last of all files, when the record has been ended.
                 progress.checkpoint = Some(self.checkpoint(trainer, progress)?);
             } else if checkpoint.is_due(at) {
                 // It counts on the rows up to here.
                 progress.records.sync()?;
-                self.checkpoint(trainer, progress)?.write(self.folder)?;
+                self.checkpoint(trainer, progress)?.commit()?;
             }
             let Some(stop) = stop else { continue };
             // The end is judged too. A run that goes on later does not come by here, so its checkpoint is from before.
@@ -244,21 +244,24 @@ impl Run<'_> {
         });
         progress.state.without_better = if better { 0 } else { progress.state.without_better + 1 };
         if better {
-            let params = if self.config.validate.keep_best { Some(trainer.params()?.into()) } else { None };
+            // Those before go first, so that the host never holds both.
+            progress.state.best = None;
+            let params = if self.config.validate.keep_best { Some(trainer.kept_params()?.into()) } else { None };
             progress.state.best = Some(Best { loss: evaluation.loss, step, epoch, params });
         }
         Ok(())
     }
 
-    /// The run as it is now.
-    fn checkpoint(&self, trainer: &mut Trainer, progress: &Progress<'_>) -> Result<Checkpoint> {
-        let run = progress.state();
-        Ok(Checkpoint {
+    /// The run as it is now, in a file that has yet to be given its name.
+    fn checkpoint(&self, trainer: &mut Trainer, progress: &Progress<'_>) -> Result<Staged> {
+        let checkpoint = Checkpoint {
             config: self.config.clone(),
-            trainer: trainer.state()?,
-            best: best_tensors(&run, self.config),
+            trainer: trainer.state_beside_arenas()?,
+            // It is among what the run knows.
+            best: None,
             pending: progress.records.pending(),
-            run,
-        })
+            run: progress.state(),
+        };
+        checkpoint.stage_from(self.folder, trainer)
     }
 }

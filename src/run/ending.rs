@@ -1,17 +1,17 @@
 //! What is left of a run: weights, scores, summary, the checkpoint of its end.
 
-use super::HostTensor;
 use super::checkpoint::RunState;
 use super::drive::{Progress, Run, Stop};
 use super::evaluate::{Evaluation, evaluate_part};
+use super::names::PARAMS;
 use super::observer::LayerRow;
 use super::profile::Profile;
 use super::record::RecordReport;
 use super::summary::{BestSummary, NoiseSummary, PartSummary, Summary};
-use super::tensors::named;
+use super::tensors::OnDevice;
 use super::train::RunEnd;
 use super::trainer::{Step, Trainer};
-use super::weights::{NamedTensor, write_tensors};
+use super::weights::{Head, stage_tensors};
 use crate::base::{Error, Result};
 use crate::config::Precision;
 use crate::data::Dataset;
@@ -19,7 +19,7 @@ use crate::probe::NonFinite;
 use crate::verdict::Verdict;
 
 impl Run<'_> {
-    /// Ends the record, judges the best weights, and writes what is left. The checkpoint comes last: where it says that the
+    /// Ends the record, judges the best weights, and writes what is left. The checkpoint gets its name last: where it says that the
     /// run is over, everything else is there.
     pub fn end(&self, trainer: &mut Trainer, progress: Progress<'_>, stop: Stop) -> Result<RunEnd> {
         let profile = Profile::of(trainer, progress.trained.as_secs_f64(), trainer.next_step() - self.info.steps_done);
@@ -30,14 +30,14 @@ impl Run<'_> {
         let layers = layer_rows(trainer, &last, &verdicts);
         let report = records.finish(stop.word())?;
         if let Some(params) = state.best.as_ref().and_then(|best| best.params.as_ref()) {
-            trainer.set_params(params)?;
+            trainer.put_back(params)?;
         }
         if let Some((step, what)) = non_finite {
             let summary = self.summary(trainer, &state, &last, stop, &report, &verdicts);
             Summary { profile, ..summary }.write(self.folder)?;
             return Err(self.non_finite_error(trainer, step, what, &verdicts));
         }
-        self.write_weights(trainer.params()?)?;
+        self.write_weights(trainer)?;
         let judge = |trainer: &mut Trainer, data: &Option<Dataset>| {
             data.as_ref().map(|data| evaluate_part(trainer, data, self.config)).transpose()
         };
@@ -52,7 +52,7 @@ impl Run<'_> {
         };
         summary.write(self.folder)?;
         if let Some(checkpoint) = checkpoint {
-            checkpoint.write(self.folder)?;
+            checkpoint.commit()?;
         }
         Ok(RunEnd { summary, folder: self.folder.path().to_owned(), layers, verdicts, test })
     }
@@ -98,10 +98,13 @@ impl Run<'_> {
         summary
     }
 
-    fn write_weights(&self, params: Vec<HostTensor>) -> Result<()> {
+    /// Writes the parameters as they are, block by block from the device.
+    fn write_weights(&self, trainer: &mut Trainer) -> Result<()> {
         let double = self.config.train.precision == Precision::F64;
-        let tensors: Vec<NamedTensor> = params.into_iter().map(|tensor| named(tensor, double)).collect();
-        write_tensors(&self.folder.file("model.safetensors"), &tensors, &[])
+        let tensors = OnDevice::of_arena(&trainer.blueprint().arena, PARAMS, "", double);
+        let heads: Vec<Head> = tensors.iter().map(|tensor| tensor.head.clone()).collect();
+        let path = self.folder.file("model.safetensors");
+        stage_tensors(&path, &heads, &[], &mut |i, part| trainer.read(&tensors[i], part))?.commit()
     }
 
     fn non_finite_error(&self, trainer: &Trainer, step: u64, what: NonFinite, verdicts: &[Verdict]) -> Error {

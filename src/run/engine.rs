@@ -10,7 +10,7 @@ use crate::exec::{BufferId, Executor, Host, PlanId, Submission};
 use crate::graph::StepScalars;
 use crate::ops::stats::{CLIP, CONTROL};
 use crate::optim;
-use crate::plan::Arena;
+use crate::plan::{Arena, Tensor};
 use crate::probe::{Due, Need};
 
 /// The plans and buffers of a run on a device.
@@ -155,6 +155,15 @@ impl Engine {
     /// If the device fails.
     pub fn set_arena_values(&mut self, kind: &str, tensors: &[HostTensor]) -> Result<()> {
         write_arena(self.executor.as_mut(), &self.arena, kind, tensors)
+    }
+
+    /// Uploads values of one tensor of an arena, by its place there, from its element `first` on.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn set_part(&mut self, kind: &str, tensor: usize, first: usize, values: &[f64]) -> Result<()> {
+        let Tensor { part, offset, .. } = self.arena.tensors[tensor];
+        self.write(&Arena::buffer(kind, part), offset + first, Host::F64(values))
     }
 
     /// The control block: clip factor, halt flag, norm.

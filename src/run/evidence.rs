@@ -1,7 +1,6 @@
 //! What verdicts rest on, taken from a run: the facts of config, model and data, and where the readings stand in a step.
 
 use super::objective::Objective;
-use super::tensors::HostTensor;
 use crate::base::{Error, Result};
 use crate::config::{self, Config, Layer, Precision, Reduction, Standardize, nearest};
 use crate::data::{Dataset, Targets};
@@ -13,13 +12,37 @@ use std::ops::Range;
 /// Rows that statistics of the data are taken of, evenly spaced: their standard error is under 2 %.
 const ROWS_MAX: usize = 4096;
 
-/// The facts of a run.
+/// What verdicts rest on of the initial values of a parameter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    count: usize,
+    squares: f64,
+    first: Option<f64>,
+    varies: bool,
+}
+
+impl Start {
+    /// Takes in the next values.
+    pub fn add(&mut self, values: &[f64]) {
+        let Some(&first) = values.first() else { return };
+        let first = *self.first.get_or_insert(first);
+        self.count += values.len();
+        self.squares = values.iter().fold(self.squares, |sum, x| sum + x * x);
+        self.varies |= values.iter().any(|&x| x != first);
+    }
+
+    fn mean_square(&self) -> f64 {
+        self.squares / self.count.max(1) as f64
+    }
+}
+
+/// The facts of a run; the starts are those of the model's parameters, in their order.
 pub(super) fn facts(
     config: &Config,
     model: &Description,
     objective: &Objective,
     train: &Dataset,
-    initial: &[HostTensor],
+    starts: &[Start],
     batch: usize,
 ) -> Facts {
     let data = data_facts(config, train);
@@ -30,7 +53,7 @@ pub(super) fn facts(
     let optimizer = &config.train.optimizer;
     let is_single = config.train.precision == Precision::F32;
     Facts {
-        layers: layers(model, initial),
+        layers: layers(model, starts),
         entries: entries(config),
         classes,
         loss: match objective {
@@ -67,11 +90,11 @@ fn chance(config: &Config, objective: &Objective, train: &Dataset) -> Option<f64
     }
 }
 
-fn layers(model: &Description, initial: &[HostTensor]) -> Vec<LayerFacts> {
+fn layers(model: &Description, starts: &[Start]) -> Vec<LayerFacts> {
     let mut layers: Vec<LayerFacts> = Vec::new();
     for info in &model.layers {
         if !info.params.is_empty() {
-            layers.push(layer(model, info, initial));
+            layers.push(layer(info, starts));
         } else if let (Some(last), Some(activation)) = (layers.last_mut(), activation(&info.spec))
             && last.activation_position.is_none()
         {
@@ -81,13 +104,9 @@ fn layers(model: &Description, initial: &[HostTensor]) -> Vec<LayerFacts> {
     layers
 }
 
-fn layer(model: &Description, info: &LayerInfo, initial: &[HostTensor]) -> LayerFacts {
-    let values = |of: usize| {
-        let name = info.params.get(of).map(|&i| model.params[i].name.as_str());
-        initial.iter().find(|tensor| Some(tensor.name.as_str()) == name).map_or(&[][..], |tensor| &tensor.values)
-    };
-    let square = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64;
-    let (weight, bias) = (values(0), values(1));
+fn layer(info: &LayerInfo, starts: &[Start]) -> LayerFacts {
+    let start = |of: usize| info.params.get(of).map_or_else(Start::default, |&i| starts[i]);
+    let (weight, bias) = (start(0), start(1));
     let is_linear = matches!(info.spec, Layer::Linear { .. });
     LayerFacts {
         name: info.name.clone(),
@@ -97,9 +116,9 @@ fn layer(model: &Description, info: &LayerInfo, initial: &[HostTensor]) -> Layer
         outputs: info.outputs,
         activation: Activation::Identity,
         activation_position: None,
-        variance: if is_linear { info.inputs as f64 * square(weight) } else { 1.0 },
-        bias_square: square(bias),
-        is_constant: is_linear && weight.windows(2).all(|pair| pair[0] == pair[1]),
+        variance: if is_linear { info.inputs as f64 * weight.mean_square() } else { 1.0 },
+        bias_square: bias.mean_square(),
+        is_constant: is_linear && !weight.varies,
         has_own_init: matches!(
             &info.spec,
             Layer::Linear { init, gain, bias_init, .. } if init.is_some() || gain.is_some() || bias_init.is_some()

@@ -3,7 +3,7 @@
 use crate::base::{Error, Result};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -165,22 +165,62 @@ pub(super) fn json_text(place: &str, value: &impl serde::Serialize) -> Result<Ve
 /// # Errors
 /// The file cannot be written; then no trace of it is left.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!("{UNFINISHED}{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let write = || {
+    Staged::write(path, |file| file.write_all(bytes).map_err(|e| unwritten(path, &e)))?.commit()
+}
+
+/// A file that is on the disk whole, under another name than its own until [`Staged::commit`]. Dropped before, it leaves no
+/// trace, and the file of its name is as it was.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    /// The name that it has meanwhile; none once it has its own.
+    temporary: Option<PathBuf>,
+}
+
+impl Staged {
+    /// Has `content` write what is to become the file `path`; the folder is made where there is none.
+    ///
+    /// # Errors
+    /// Those of `content`, or the file cannot be written.
+    pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!("{UNFINISHED}{}", std::process::id()));
+        let staged = Self { path: path.to_owned(), temporary: Some(name.clone().into()) };
+        let refuse = |e: std::io::Error| unwritten(path, &e);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+            fs::create_dir_all(folder).map_err(refuse)?;
         }
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|e| {
-        let _ = fs::remove_file(&temporary);
-        refused(path, "could not be written", &e)
-    })
+        let mut file = BufWriter::new(File::create(&name).map_err(refuse)?);
+        content(&mut file)?;
+        file.flush().map_err(refuse)?;
+        file.get_ref().sync_all().map_err(refuse)?;
+        Ok(staged)
+    }
+
+    /// Gives the file its name, in place of the one that has it.
+    ///
+    /// # Errors
+    /// It cannot be renamed; then no trace of it is left.
+    pub fn commit(mut self) -> Result<()> {
+        let Some(temporary) = &self.temporary else { return Ok(()) };
+        fs::rename(temporary, &self.path).map_err(|e| unwritten(&self.path, &e))?;
+        self.temporary = None;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // What cannot be removed does no harm: a run that goes on removes it.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// The error of a file that cannot be written.
+pub(super) fn unwritten(path: &Path, e: &std::io::Error) -> Error {
+    refused(path, "could not be written", e)
 }
 
 fn is_run(path: &Path) -> bool {

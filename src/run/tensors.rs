@@ -1,12 +1,13 @@
 //! Tensors with names between host, arenas and weight files.
 
 use super::blueprint::names;
-use super::weights::{NamedTensor, TensorData, Tensors, match_names, read_tensors};
+use super::weights::{Head, NamedTensor, TensorData, Tensors, blocks, match_names, read_tensors};
 use crate::base::{Error, Result, Shape};
 use crate::exec::{Executor, Host};
 use crate::graph::{Graph, ValueId};
 use crate::nn::Description;
 use crate::plan::{Arena, Place};
+use std::ops::Range;
 use std::path::Path;
 
 /// A named tensor on the host, in double precision whatever the device computes in.
@@ -50,20 +51,20 @@ pub(super) fn param_places(graph: &Graph, arena: &Arena) -> Vec<(ValueId, Place)
     graph.params().map(|(name, id)| (id, arena_place(arena, names::PARAMS, name))).collect()
 }
 
-/// A tensor as it goes into a file, in double precision or in single.
-pub(super) fn named(tensor: HostTensor, double: bool) -> NamedTensor {
-    let data = if double {
-        TensorData::F64(tensor.values)
-    } else {
-        TensorData::F32(tensor.values.iter().map(|&x| x as f32).collect())
-    };
-    NamedTensor { name: tensor.name, shape: tensor.shape.to_vec(), data }
+/// A tensor as it goes into a file in double precision.
+pub(super) fn named(tensor: HostTensor) -> NamedTensor {
+    NamedTensor { name: tensor.name, shape: tensor.shape.to_vec(), data: TensorData::F64(tensor.values) }
 }
 
 /// Tensors of a file as those of an arena, in its order: they must be just these.
-pub(super) fn fit(place: &str, arena: &Arena, tensors: Tensors) -> Result<Vec<HostTensor>> {
+pub(super) fn in_order(place: &str, arena: &Arena, tensors: Tensors) -> Result<Tensors> {
     let expected: Vec<_> = arena.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.to_vec())).collect();
-    let tensors = match_names(place, &expected, tensors)?.into_iter().zip(&arena.tensors);
+    match_names(place, &expected, tensors)
+}
+
+/// The same as an arena takes them.
+pub(super) fn fit(place: &str, arena: &Arena, tensors: Tensors) -> Result<Vec<HostTensor>> {
+    let tensors = in_order(place, arena, tensors)?.into_iter().zip(&arena.tensors);
     Ok(tensors
         .map(|(tensor, known)| HostTensor { name: tensor.name, shape: known.shape, values: tensor.data.to_f64() })
         .collect())
@@ -97,6 +98,50 @@ pub(super) fn read_arena(executor: &mut dyn Executor, arena: &Arena, kind: &str)
         Ok(HostTensor { name: tensor.name.clone(), shape: tensor.shape, values })
     });
     tensors.collect()
+}
+
+/// A tensor of an arena that is to be written from where it is.
+#[derive(Clone, Debug)]
+pub(super) struct OnDevice {
+    /// What is known of it before its elements.
+    pub head: Head,
+    buffer: String,
+    offset: usize,
+}
+
+impl OnDevice {
+    /// The tensors of an arena called `kind`; what stands before their names in a file is `prefix`.
+    pub fn of_arena(arena: &Arena, kind: &str, prefix: &str, double: bool) -> Vec<Self> {
+        let tensors = arena.tensors.iter().map(|tensor| Self {
+            head: Head { name: format!("{prefix}{}", tensor.name), shape: tensor.shape.to_vec(), double },
+            buffer: Arena::buffer(kind, tensor.part),
+            offset: tensor.offset,
+        });
+        tensors.collect()
+    }
+
+    /// The tensor with its elements.
+    pub fn fetch(&self, executor: &mut dyn Executor) -> Result<NamedTensor> {
+        let Head { name, shape, double } = self.head.clone();
+        let len = shape.iter().product();
+        let mut data = match double {
+            true => TensorData::F64(Vec::with_capacity(len)),
+            false => TensorData::F32(Vec::with_capacity(len)),
+        };
+        for part in blocks(len) {
+            let block = self.read(executor, part)?;
+            match &mut data {
+                TensorData::F64(data) => data.extend(block),
+                TensorData::F32(data) => data.extend(block.iter().map(|&x| x as f32)),
+            }
+        }
+        Ok(NamedTensor { name, shape, data })
+    }
+
+    /// Some of the elements.
+    pub fn read(&self, executor: &mut dyn Executor, part: Range<usize>) -> Result<Vec<f64>> {
+        read(executor, &self.buffer, self.offset + part.start, part.len())
+    }
 }
 
 /// Writes to a buffer by its name. One that no plan names is not needed, and left alone.

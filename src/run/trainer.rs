@@ -9,13 +9,14 @@ use super::adaptive::Adaptive;
 use super::blueprint::{Blueprint, Request, TappedLayer};
 use super::engine::Engine;
 use super::evaluator::{Outputs, evaluation_rows};
-use super::evidence::{Places, facts, origin, verdict_ids};
+use super::evidence::{Places, Start, facts, origin, verdict_ids};
 use super::feed::{Feed, batching, class_weights, rate_schedule, resident, total_steps};
 use super::names::{INITIAL_PARAMS, PARAMS};
 use super::objective::Objective;
 use super::probing::{agenda, window};
 use super::schema::Schema;
-use super::tensors::HostTensor;
+use super::tensors::{HostTensor, OnDevice};
+use super::weights::{BLOCK, NamedTensor, Tensors, blocks};
 use crate::base::{Error, Result, Threads};
 use crate::config::{Config, Layer};
 use crate::data::{Batching, Cursor, RowSource, Splits};
@@ -26,6 +27,7 @@ use crate::optim::{self, Plateau};
 use crate::probe::{Agenda, Due, Measured, NoiseReader, NonFinite, Reader, Taken, Values};
 use crate::verdict::{Evidence, Facts, History, LayerVerdict, Verdict, by_layer, judge};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// One step as it was measured.
@@ -159,10 +161,9 @@ impl Trainer {
         })?;
         let data = resident.then_some(train.as_ref() as &dyn RowSource);
         let mut engine = Engine::new(setup.executor, &blueprint, data, rows, model.output, optimizer)?;
-        let params = initial(&model, config.train.seed);
-        [PARAMS, INITIAL_PARAMS].iter().try_for_each(|arena| engine.set_arena_values(arena, &params))?;
+        let starts = initialize(&mut engine, &model, config.train.seed)?;
         let [silenced, _] = verdict_ids(&config.verdicts)?;
-        let facts = facts(config, &model, &objective, &train, &params, batching.batch_rows());
+        let facts = facts(config, &model, &objective, &train, &starts, batching.batch_rows());
         let reader = reader(&blueprint, info.precision == "f32", population, window);
         if adaptive.is_some() {
             Adaptive::check(&agenda, reader.noise())?;
@@ -380,6 +381,33 @@ impl Trainer {
         self.engine.params()
     }
 
+    /// The parameters as a file holds them, in the precision of the device.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(super) fn kept_params(&mut self) -> Result<Tensors> {
+        let tensors = OnDevice::of_arena(&self.blueprint.arena, PARAMS, "", self.is_double());
+        tensors.iter().map(|tensor| tensor.fetch(self.engine.executor_mut())).collect()
+    }
+
+    /// Puts them back: they are those of [`Trainer::kept_params`], in that order.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(super) fn put_back(&mut self, tensors: &[NamedTensor]) -> Result<()> {
+        for (i, tensor) in tensors.iter().enumerate() {
+            for part in blocks(tensor.data.len()) {
+                self.engine.set_part(PARAMS, i, part.start, &tensor.data.part(part))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some elements of a tensor on the device.
+    pub(super) fn read(&mut self, tensor: &OnDevice, part: Range<usize>) -> Result<Vec<f64>> {
+        tensor.read(self.engine.executor_mut(), part)
+    }
+
     /// Replaces the parameters; before the first step, those too that distances are measured from.
     ///
     /// # Errors
@@ -440,8 +468,15 @@ fn population(config: &Config, examples: usize) -> f64 {
     if config.model.layers.iter().any(drops) { f64::INFINITY } else { examples as f64 }
 }
 
-/// The initial parameters of a model.
-pub(super) fn initial(model: &Description, seed: u64) -> Vec<HostTensor> {
-    let tensors = model.initial(seed).into_iter();
-    tensors.map(|(name, shape, values)| HostTensor { name, shape, values }).collect()
+/// Draws and uploads the initial parameters block by block, so that the host never holds them; and what verdicts rest on of them.
+fn initialize(engine: &mut Engine, model: &Description, seed: u64) -> Result<Vec<Start>> {
+    let tensors = (0..model.params.len()).map(|i| {
+        let mut start = Start::default();
+        model.each_initial(i, seed, BLOCK, |first, values| {
+            start.add(values);
+            [PARAMS, INITIAL_PARAMS].iter().try_for_each(|arena| engine.set_part(arena, i, first, values))
+        })?;
+        Ok(start)
+    });
+    tensors.collect()
 }

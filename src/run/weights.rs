@@ -1,9 +1,10 @@
 //! Weights in safetensors files, the format that PyTorch and Hugging Face read.
 
-use super::folder::write_atomic;
+use super::folder::{Staged, unwritten};
 use crate::base::{Error, Result};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 /// The elements of a tensor, row-major.
@@ -45,17 +46,11 @@ impl TensorData {
         }
     }
 
-    fn to_le_bytes(&self) -> Vec<u8> {
+    /// Some of the elements as f64, exact.
+    pub(super) fn part(&self, part: Range<usize>) -> Vec<f64> {
         match self {
-            Self::F32(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::F64(data) => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        }
-    }
-
-    fn dtype(&self) -> Dtype {
-        match self {
-            Self::F32(_) => Dtype::F32,
-            Self::F64(_) => Dtype::F64,
+            Self::F32(data) => data[part].iter().map(|&x| f64::from(x)).collect(),
+            Self::F64(data) => data[part].to_vec(),
         }
     }
 }
@@ -74,6 +69,40 @@ pub struct NamedTensor {
 /// Tensors with names.
 pub type Tensors = Vec<NamedTensor>;
 
+/// A tensor that is to be written, without its elements: those are asked for when it is their turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The name.
+    pub name: String,
+    /// The extent along each axis.
+    pub shape: Vec<usize>,
+    /// Whether it is written in double precision, or in single.
+    pub double: bool,
+}
+
+impl NamedTensor {
+    /// What is known of it before its elements.
+    ///
+    /// # Panics
+    /// If it has not as many elements as its shape says.
+    pub(super) fn head(&self) -> Head {
+        let Self { name, shape, data } = self;
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "elements of {name} of shape {shape:?}");
+        Head { name: name.clone(), shape: shape.clone(), double: matches!(data, TensorData::F64(_)) }
+    }
+}
+
+/// Elements that are asked for at once: they take 2 MiB, so that files of any size are written in little memory.
+pub(super) const BLOCK: usize = 1 << 18;
+
+/// A tensor's elements by such blocks.
+pub(super) fn blocks(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(BLOCK).map(move |first| first..len.min(first + BLOCK))
+}
+
+/// Gives elements of a tensor by its place among the heads.
+pub type Elements<'a> = dyn FnMut(usize, Range<usize>) -> Result<Vec<f64>> + 'a;
+
 /// Writes tensors to `path`, whole or not at all. `facts` are kept beside `"format": "pt"` as the file's metadata.
 ///
 /// # Errors
@@ -82,21 +111,66 @@ pub type Tensors = Vec<NamedTensor>;
 /// # Panics
 /// If a tensor has not as many elements as its shape says, or two have one name.
 pub fn write_tensors(path: &Path, tensors: &[NamedTensor], facts: &[(&str, String)]) -> Result<()> {
-    let mut names = std::collections::HashSet::new();
-    let bytes: Vec<Vec<u8>> = tensors.iter().map(|tensor| tensor.data.to_le_bytes()).collect();
-    let views = tensors.iter().zip(&bytes).map(|(tensor, bytes)| {
-        let NamedTensor { name, shape, data } = tensor;
-        assert_eq!(shape.iter().product::<usize>(), data.len(), "elements of {name} of shape {shape:?}");
+    let heads: Vec<Head> = tensors.iter().map(NamedTensor::head).collect();
+    stage_tensors(path, &heads, facts, &mut |i, part| Ok(tensors[i].data.part(part)))?.commit()
+}
+
+/// Writes tensors as [`write_tensors`] does, but asks for their elements block by block, and leaves it to the caller to give
+/// the file its name.
+///
+/// # Errors
+/// Those of `elements`, or the file cannot be written.
+///
+/// # Panics
+/// If two tensors have one name.
+pub fn stage_tensors(
+    path: &Path,
+    heads: &[Head],
+    facts: &[(&str, String)],
+    elements: &mut Elements<'_>,
+) -> Result<Staged> {
+    // As the safetensors library orders them: the wider elements first, so that all are aligned, then by name.
+    let mut order: Vec<usize> = (0..heads.len()).collect();
+    order.sort_by_key(|&i| (!heads[i].double, &heads[i].name));
+    let header = header(path, order.iter().map(|&i| &heads[i]), facts)?;
+    Staged::write(path, |file| {
+        let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(|e| unwritten(path, &e));
+        put(&(header.len() as u64).to_le_bytes())?;
+        put(&header)?;
+        let mut bytes = Vec::new();
+        for i in order {
+            for part in blocks(heads[i].shape.iter().product()) {
+                let block = elements(i, part)?;
+                bytes.clear();
+                if heads[i].double {
+                    bytes.extend(block.iter().flat_map(|x| x.to_le_bytes()));
+                } else {
+                    bytes.extend(block.iter().flat_map(|&x| (x as f32).to_le_bytes()));
+                }
+                put(&bytes)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The header of a safetensors file: JSON, filled up with spaces to a multiple of 8 bytes.
+fn header<'a>(path: &Path, heads: impl Iterator<Item = &'a Head>, facts: &[(&str, String)]) -> Result<Vec<u8>> {
+    let (mut infos, mut end, mut names) = (Vec::new(), 0, std::collections::HashSet::new());
+    for Head { name, shape, double } in heads {
         assert!(names.insert(name), "two tensors are named {name}");
-        let view = TensorView::new(data.dtype(), shape.clone(), bytes);
-        view.map(|view| (name, view)).map_err(|e| Error::failure(path.display(), e).within(name))
-    });
-    let views = views.collect::<Result<Vec<_>>>()?;
+        let (start, dtype, bytes) = if *double { (end, Dtype::F64, 8) } else { (end, Dtype::F32, 4) };
+        end += bytes * shape.iter().product::<usize>();
+        infos.push((name.clone(), TensorInfo { dtype, shape: shape.clone(), data_offsets: (start, end) }));
+    }
     // Hugging Face's loaders refuse a file that does not say which framework's layout it has.
     let mut metadata: HashMap<String, String> = HashMap::from([("format".into(), "pt".into())]);
     metadata.extend(facts.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
-    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| Error::failure(path.display(), e))?;
-    write_atomic(path, &file)
+    let failed = |e: String| Error::failure(path.display(), e);
+    let metadata = Metadata::new(Some(metadata), infos).map_err(|e| failed(e.to_string()))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|e| failed(e.to_string()))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
 }
 
 /// Reads all tensors of a file, in the order of their data. F32 and F64 are kept; F16 and BF16 become f32, exactly.

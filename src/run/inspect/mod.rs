@@ -100,7 +100,7 @@ impl Inspection {
             list("example_grad_norm", vec![n], &self.example_grad_norm),
         ];
         let rest = std::iter::once(&self.logits).chain(&self.gradients).chain(&self.z_gradients);
-        tensors.extend(rest.map(|tensor| named(tensor.clone(), true)));
+        tensors.extend(rest.map(|tensor| named(tensor.clone())));
         write_tensors(path, &tensors, &[])
     }
 

@@ -1,7 +1,7 @@
 //! What a trainer is between two steps: taken from one, given to another.
 
 use super::super::names::{INITIAL_PARAMS, LAST_GRADIENTS, LAST_UPDATE, PARAMS};
-use super::super::tensors::{fit, named};
+use super::super::tensors::{OnDevice, fit};
 use super::super::weights::Tensors;
 use super::Trainer;
 use crate::base::{Error, Result};
@@ -42,17 +42,23 @@ impl Trainer {
     /// # Panics
     /// If steps are in flight: what their readings say would be missing.
     pub fn state(&mut self) -> Result<TrainerState> {
-        assert!(self.in_flight.is_empty(), "steps in flight are collected before the state is taken");
-        let double = self.executor().info().precision == "f64";
-        let mut arenas = BTreeMap::new();
+        let mut state = self.state_beside_arenas()?;
+        let double = self.is_double();
         for (name, kind) in self.arenas() {
-            let tensors = self.engine.arena_values(&kind)?.into_iter();
-            arenas.insert(name, tensors.map(|tensor| named(tensor, double)).collect());
+            let tensors = OnDevice::of_arena(&self.blueprint.arena, &kind, "", double).into_iter();
+            let tensors: Result<_> = tensors.map(|tensor| tensor.fetch(self.engine.executor_mut())).collect();
+            state.arenas.insert(name, tensors?);
         }
+        Ok(state)
+    }
+
+    /// The state without its arenas, which are most of it: [`Trainer::on_device`] names them.
+    pub(in crate::run) fn state_beside_arenas(&mut self) -> Result<TrainerState> {
+        assert!(self.in_flight.is_empty(), "steps in flight are collected before the state is taken");
         Ok(TrainerState {
             cursor: self.cursor,
             examples: self.examples,
-            arenas,
+            arenas: BTreeMap::new(),
             control: self.engine.control()?,
             history: self.history.to_numbers(),
             reader: self.reader.to_numbers(),
@@ -88,6 +94,19 @@ impl Trainer {
         }
         self.examples = state.examples;
         Ok(())
+    }
+
+    /// The tensors of the arenas that a state has, each under `<arena>/<name>`.
+    pub(in crate::run) fn on_device(&self) -> Vec<OnDevice> {
+        let of = |(name, kind): (String, String)| {
+            OnDevice::of_arena(&self.blueprint.arena, &kind, &format!("{name}/"), self.is_double())
+        };
+        self.arenas().into_iter().flat_map(of).collect()
+    }
+
+    /// Whether the device computes in double precision.
+    pub(super) fn is_double(&self) -> bool {
+        self.executor().info().precision == "f64"
     }
 
     /// Name and kind of each arena that outlives a step.
