@@ -23,12 +23,13 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     let mut saved = SavedModel::open_with(&args.run, args.weights.as_deref())?;
     settings::set_device(&mut saved.config, &args.device)?;
     let x = saved.preprocessing.read_inputs(&args.data)?;
+    let names = saved.preprocessing.input_names(&args.data)?;
     let device = run::open_device(&saved.config)?;
     let prediction = Predictor::new(&saved, device)?.predict(x)?;
     match out {
-        Some((path, Format::Csv)) => write_atomic(path, &csv_text(&lines(&prediction, &saved))?),
+        Some((path, Format::Csv)) => write_atomic(path, &csv_text(&named(lines(&prediction, &saved), names))?),
         Some((path, Format::Npy)) => write_atomic(path, &npy(path, &prediction)?),
-        None => print(&table(&prediction, &saved, Style::of(&std::io::stdout()))),
+        None => print(&table(&prediction, &saved, names.as_deref(), Style::of(&std::io::stdout()))),
     }
 }
 
@@ -74,14 +75,23 @@ fn lines(prediction: &Prediction, saved: &SavedModel) -> Vec<Vec<String>> {
     }
 }
 
+/// The same lines, each with the name of its input before it, where inputs have names.
+fn named(lines: Vec<Vec<String>>, names: Option<Vec<String>>) -> Vec<Vec<String>> {
+    let Some(names) = names else { return lines };
+    let first = std::iter::once("file".to_owned()).chain(names);
+    first.zip(lines).map(|(name, line)| std::iter::once(name).chain(line).collect()).collect()
+}
+
 /// A line for each example: its class and how probable that is, or its values.
-fn table(prediction: &Prediction, saved: &SavedModel, style: Style) -> String {
-    let row_cell = |row: usize| Cell::painted(row.to_string(), Paint::Dim);
+fn table(prediction: &Prediction, saved: &SavedModel, names: Option<&[String]>, style: Style) -> String {
+    let (head, align) = if names.is_some() { ("file", Align::Left) } else { ("row", Align::Right) };
+    let row_cell =
+        |row: usize| Cell::painted(names.map_or_else(|| row.to_string(), |names| names[row].clone()), Paint::Dim);
     let mut table;
     match prediction {
         Prediction::Classes { classes, count, probabilities } => {
             let share = if probabilities.is_some() { "probability" } else { "" };
-            table = Table::new([("row", Align::Right), ("class", Align::Left), (share, Align::Right)]);
+            table = Table::new([(head, align), ("class", Align::Left), (share, Align::Right)]);
             for (row, class) in classes.iter().enumerate() {
                 let name = class.map_or("undecided".into(), |class| class_name(class, saved));
                 let share = probabilities.as_ref().zip(*class).map(|(all, class)| percent(all[row * count + class]));
@@ -90,7 +100,7 @@ fn table(prediction: &Prediction, saved: &SavedModel, style: Style) -> String {
         }
         Prediction::Values { width, values } => {
             let names = value_names(*width, saved).into_iter().map(|name| (name, Align::Right));
-            table = Table::new(std::iter::once(("row".to_owned(), Align::Right)).chain(names));
+            table = Table::new(std::iter::once((head.to_owned(), align)).chain(names));
             for (row, values) in values.chunks_exact(*width).enumerate() {
                 let values = values.iter().map(|&value| significant(value).into());
                 table.row(std::iter::once(row_cell(row)).chain(values));

@@ -35,6 +35,15 @@ kinds! {
             /// The folder. A relative path starts from the folder of the config file.
             path: PathBuf = required();
         },
+        /// Pictures in PNG files, all of one size, in a folder for each class: `DIR/cat/1.png`, `DIR/dog/2.png`. Grey ones are
+        /// examples of shape [height, width]; if one is in colour all are [3, height, width]. Numbers lie in [0, 1] whatever the
+        /// bit depth; alpha is dropped.
+        Folder = "folder" {
+            /// The folder with the folders of classes. A relative path starts from the folder of the config file.
+            path: PathBuf = required();
+            /// A folder of the same form with the examples of the test part.
+            test_path: Option<PathBuf> = default(None);
+        },
         /// A CSV file with a header.
         Csv = "csv" {
             /// The file with the examples. A relative path starts from the folder of the config file.
@@ -259,11 +268,14 @@ impl Setting for Resident {
 impl Data {
     /// Makes relative paths start from `folder`.
     pub(super) fn rebase(&mut self, folder: &Path) {
-        if let Source::Idx { path } | Source::Csv { path, .. } | Source::Npy { path, .. } = &mut self.source {
-            *path = folder.join(&*path);
-        }
-        if let Source::Csv { test_path: Some(path), .. } | Source::Npy { test_path: Some(path), .. } = &mut self.source
-        {
+        let (path, test_path) = match &mut self.source {
+            Source::Idx { path } => (path, None),
+            Source::Folder { path, test_path }
+            | Source::Csv { path, test_path, .. }
+            | Source::Npy { path, test_path, .. } => (path, test_path.as_mut()),
+            _ => return,
+        };
+        for path in [Some(path), test_path].into_iter().flatten() {
             *path = folder.join(&*path);
         }
     }

@@ -1,12 +1,14 @@
 //! Tables: a header, columns of numbers, columns of categories, and the columns that are predicted.
 
+use super::table::Table;
 use super::{Dataset, Splits, Targets, Task};
-use crate::base::{Error, Result};
-use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use crate::base::{Error, Result, Threads};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// So many rows become numbers in one go on one thread.
+const ENCODED_TOGETHER: usize = 1024;
 
 /// A table in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,11 @@ impl CsvSource {
     /// A file is missing or malformed; a column is missing or named twice; a cell is empty, no number in a column of
     /// numbers, or a category that the training file does not have. A bad cell is named by row, line and column.
     pub fn load(&self) -> Result<Splits> {
-        let table = Table::read(&self.path, self.delimiter)?;
+        self.load_on(&Threads::new(0)?)
+    }
+
+    pub(super) fn load_on(&self, threads: &Threads) -> Result<Splits> {
+        let table = Table::read(&self.path, self.delimiter, threads)?;
         let columns = self.fit(&table)?;
         let part = |table: &Table, encoded: Encoded| -> Result<Dataset> {
             let missing = || table.no_column(columns.targets.missing(table));
@@ -60,10 +66,10 @@ impl CsvSource {
                 None => Ok(data),
             }
         };
-        let train = part(&table, columns.encode(&table)?)?;
+        let train = part(&table, columns.encode(&table, threads)?)?;
         let test = self.test.as_ref().map(|path| {
-            let table = Table::read(path, self.delimiter)?;
-            part(&table, columns.encode(&table)?)
+            let table = Table::read(path, self.delimiter, threads)?;
+            part(&table, columns.encode(&table, threads)?)
         });
         let mut splits = Splits::new("a table", train, test.transpose()?)?;
         splits.preprocessing.columns = Some(columns);
@@ -194,27 +200,37 @@ impl Columns {
     /// # Errors
     /// As [`CsvSource::load`].
     pub fn read(&self, path: &Path) -> Result<Encoded> {
-        self.encode(&Table::read(path, self.delimiter)?)
+        let threads = Threads::new(0)?;
+        self.encode(&Table::read(path, self.delimiter, &threads)?, &threads)
     }
 
-    fn encode(&self, table: &Table) -> Result<Encoded> {
+    fn encode(&self, table: &Table, threads: &Threads) -> Result<Encoded> {
         let find = |column: &Column| table.column(&column.name).ok_or_else(|| table.no_column(&column.name));
         let places = self.inputs.iter().map(find).collect::<Result<Vec<_>>>()?;
-        let features = self.feature_names().len();
-        let mut x = Vec::with_capacity(table.rows.len() * features);
-        for row in 0..table.rows.len() {
-            for (column, &at) in self.inputs.iter().zip(&places) {
-                match &column.categories {
-                    None => x.push(table.number(row, at)?),
-                    Some(categories) => {
-                        let one = table.category(row, at, categories)?;
-                        x.extend((0..categories.len()).map(|category| if category == one { 1.0 } else { 0.0 }));
-                    }
-                }
-            }
-        }
-        let x = Array2::from_shape_vec((table.rows.len(), features), x).expect("each row made all features");
+        let (rows, features) = (table.rows.len(), self.feature_names().len());
+        let mut x = vec![0.0; rows * features];
+        let mut outcomes: Vec<Result<()>> = vec![Ok(()); rows.div_ceil(ENCODED_TOGETHER)];
+        threads.zip_chunks(&mut x, ENCODED_TOGETHER * features, &mut outcomes, 1, |part, x, outcome| {
+            let mut rows = x.chunks_exact_mut(features).enumerate();
+            outcome[0] =
+                rows.try_for_each(|(row, x)| self.encode_row(table, part * ENCODED_TOGETHER + row, &places, x));
+        });
+        outcomes.into_iter().collect::<Result<()>>()?;
+        let x = Array2::from_shape_vec((rows, features), x).expect("each row made all features");
         Ok(Encoded { x, targets: self.encode_targets(table)? })
+    }
+
+    /// The features of one row; `places` are the columns of the inputs, `x` is 0.
+    fn encode_row(&self, table: &Table, row: usize, places: &[usize], x: &mut [f32]) -> Result<()> {
+        let mut first = 0;
+        for (column, &at) in self.inputs.iter().zip(places) {
+            match &column.categories {
+                None => x[first] = table.number(row, at)?,
+                Some(categories) => x[first + table.category(row, at, categories)?] = 1.0,
+            }
+            first += column.categories.as_ref().map_or(1, Vec::len);
+        }
+        Ok(())
     }
 
     /// The targets; none where the table lacks a column of them.
@@ -231,118 +247,6 @@ impl Columns {
         let labels = rows.map(label).collect::<Result<_>>()?;
         Ok(Some(Targets::Classes { labels, classes: classes.len() }))
     }
-}
-
-/// The cells of a file.
-struct Table {
-    place: String,
-    header: Vec<String>,
-    rows: Vec<StringRecord>,
-    /// The line of the file that each row begins on, from 1.
-    lines: Vec<u64>,
-}
-
-impl Table {
-    fn read(path: &Path, delimiter: char) -> Result<Self> {
-        let place = path.display().to_string();
-        let separator = u8::try_from(delimiter).ok().filter(u8::is_ascii);
-        let separator = separator.ok_or_else(|| {
-            Error::input(&place, format!("`{delimiter}` cannot separate cells: only a character of ASCII can"))
-        })?;
-        let text = std::fs::read(path).map_err(|error| Error::input(&place, error))?;
-        let line = |at: &Option<csv::Position>| at.as_ref().map_or(0, |at| line_of(&text, at));
-        let fail = |error: csv::Error| match error.kind() {
-            ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                Error::input(&place, format!("line {} has {len} cells, the header has {expected_len}", line(pos)))
-            }
-            ErrorKind::Utf8 { pos, .. } => Error::input(&place, format!("line {} is not UTF-8 text", line(pos))),
-            _ => Error::input(&place, &error),
-        };
-        let mut reader = ReaderBuilder::new().delimiter(separator).trim(Trim::All).from_reader(&text[..]);
-        let header: Vec<String> =
-            reader.headers().map_err(fail)?.iter().map(|name| name.trim_start_matches('\u{feff}').into()).collect();
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = header.iter().find(|name| !seen.insert(*name)) {
-            return Err(Error::input(&place, format!("two columns are named `{twice}`")));
-        }
-        let rows = reader.records().collect::<csv::Result<Vec<_>>>().map_err(fail)?;
-        if rows.is_empty() {
-            return Err(Error::input(&place, "the table has no rows").help("the first line must name the columns"));
-        }
-        let lines = rows.iter().map(|row| row.position().map_or(0, |at| line_of(&text, at))).collect();
-        Ok(Self { place, header, rows, lines })
-    }
-
-    fn column(&self, name: &str) -> Option<usize> {
-        self.header.iter().position(|column| column == name)
-    }
-
-    fn no_column(&self, name: &str) -> Error {
-        Error::input(&self.place, format!("there is no column `{name}`"))
-            .help(format!("the header names: {}", self.header.join(", ")))
-    }
-
-    /// An error at a cell: rows count from 1 below the header, lines from 1 in the file.
-    fn at(&self, row: usize, column: usize, message: &str) -> Error {
-        let line = self.lines[row];
-        Error::input(&self.place, format!("row {} (line {line}), column `{}`: {message}", row + 1, self.header[column]))
-    }
-
-    fn cell(&self, row: usize, column: usize) -> Result<&str> {
-        match &self.rows[row][column] {
-            "" => Err(self
-                .at(row, column, "the cell is empty")
-                .help("fill it in, leave the row out, or ignore the column")),
-            cell => Ok(cell),
-        }
-    }
-
-    fn has_number(&self, column: usize) -> bool {
-        self.rows.iter().any(|row| row[column].parse::<f64>().is_ok())
-    }
-
-    fn number(&self, row: usize, column: usize) -> Result<f32> {
-        let cell = self.cell(row, column)?;
-        let value: f64 = cell.parse().map_err(|_| {
-            self.at(row, column, &format!("`{cell}` is not a number, but the column holds numbers"))
-                .help("mend the cell, or name the column in `categorical`")
-        })?;
-        let value = value as f32;
-        if !value.is_finite() {
-            return Err(self.at(row, column, &format!("`{cell}` is not a finite 32-bit number")));
-        }
-        Ok(value)
-    }
-
-    /// The different cells of a column, sorted: by value if all are numbers, else as text.
-    fn categories(&self, column: usize) -> Result<Vec<String>> {
-        let cells = (0..self.rows.len()).map(|row| self.cell(row, column)).collect::<Result<BTreeSet<_>>>()?;
-        let mut categories: Vec<String> = cells.into_iter().map(str::to_owned).collect();
-        if let Ok(numbers) = categories.iter().map(|cell| cell.parse::<f64>()).collect::<Result<Vec<_>, _>>() {
-            let mut order: Vec<usize> = (0..categories.len()).collect();
-            order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
-            categories = order.into_iter().map(|at| categories[at].clone()).collect();
-        }
-        Ok(categories)
-    }
-
-    fn category(&self, row: usize, column: usize, known: &[String]) -> Result<usize> {
-        let cell = self.cell(row, column)?;
-        known.iter().position(|category| category == cell).ok_or_else(|| {
-            let shown = known.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
-            let more = if known.len() > 12 { ", …" } else { "" };
-            self.at(row, column, &format!("`{cell}` does not occur in the training data"))
-                .help(format!("known there: {shown}{more}"))
-        })
-    }
-}
-
-/// The line that a record begins on. The reader's own position lies before the line ends that are still to be skipped: blank
-/// lines, and the second half of a CR LF.
-fn line_of(text: &[u8], at: &csv::Position) -> u64 {
-    let rest = text.get(at.byte() as usize..).unwrap_or_default();
-    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    at.line() + skipped.filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
@@ -408,6 +312,22 @@ mod tests {
         assert!(error.contains("classes come from one column, 2 are named"), "{error}");
         let last = CsvSource::new(&path, [""; 0]).load().unwrap();
         assert_eq!(last.train.targets(), &Targets::Values { values: vec![4.5, 8.5], width: 1 });
+    }
+
+    /// More rows than one thread encodes in one go, and more bytes than a piece.
+    #[test]
+    fn long_tables_are_the_same_on_any_number_of_threads() {
+        let rows: String = (0..30_000).map(|i| format!("{i},{},k{}\n", i * 3, i % 4)).collect();
+        let (_folder, path) = write(&format!("a,b,y\n{rows}"));
+        let load = |threads| CsvSource::new(&path, ["y"]).load_on(&Threads::new(threads).unwrap());
+        let splits = load(1).unwrap();
+        assert!((0..30_000).all(|i| splits.train.row(i) == [i as f32, i as f32 * 3.0]));
+        assert_eq!(load(3).unwrap(), splits);
+        let bad = rows.replace("\n29000,", "\nx,").replace("\n20000,", "\n,");
+        std::fs::write(&path, format!("a,b,y\n{bad}")).unwrap();
+        let error = load(3).unwrap_err();
+        assert!(error.to_string().contains("row 20001 (line 20002), column `a`: the cell is empty"), "{error}");
+        assert_eq!(load(1).unwrap_err(), error);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::idx::{Idx, labelled};
 use super::{Dataset, Splits};
-use crate::base::Result;
+use crate::base::{Result, Threads};
 
 /// The largest pixel value in the files.
 const DIVISOR: f32 = 16.0;
@@ -20,7 +20,7 @@ pub fn digits() -> Result<Splits> {
     let part = |name: &str, images, labels| -> Result<Dataset> {
         let (images, labels) = (Idx::parse(images, name)?, Idx::parse(labels, name)?);
         let class_names = (0..10).map(|digit| digit.to_string()).collect();
-        labelled(name, &images, &labels, DIVISOR, 10)?.with_class_names(class_names)
+        labelled(name, [&images, &labels], DIVISOR, 10, &Threads::single())?.with_class_names(class_names)
     };
     let train = part("digits, training part", TRAIN_IMAGES, TRAIN_LABELS)?;
     let test = part("digits, test part", TEST_IMAGES, TEST_LABELS)?;

@@ -1,17 +1,18 @@
 //! New examples with their targets, to judge a model by.
 
+use super::folder::{self, Labelled};
 use super::idx::labelled;
 use super::labels::{Labels, count_classes};
 use super::preprocessing::Form;
 use super::{Dataset, Idx, IdxPair, NpyPair, NpySource, NpzSource, Preprocessing, TargetKind, Targets, Task};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Threads};
 use std::path::{Path, PathBuf};
 
 impl Preprocessing {
     /// Reads new examples and prepares them as the training data was. A table has the columns of the training data; an npz
     /// file holds arrays `x` and `y`, or what the targets were called in the training data; an npy file has its targets in
     /// a file beside it ([`NpyPair::beside`]); a folder holds the IDX files of a test part, or else of a training part; an
-    /// IDX file of pictures has its labels beside it. How they are told apart says [`Preprocessing::read_inputs`].
+    /// IDX file of pictures has its labels beside it; a folder with folders of PNG files has a class in each. How they are told apart says [`Preprocessing::read_inputs`].
     ///
     /// # Errors
     /// A file is missing or malformed, has no targets, or does not fit the model.
@@ -40,11 +41,26 @@ impl Preprocessing {
                 let (images, labels) = (Idx::read(&pair.images)?, Idx::read(&pair.labels)?);
                 let place = pair.labels.display().to_string();
                 count_classes(&[Labels { labels: labels.to_labels(&place)?, place }], Some(classes))?;
-                parts(labelled(&name, &images, &labels, 1.0, classes)?)
+                parts(labelled(&name, [&images, &labels], 1.0, classes, &Threads::single())?)
             }
+            Form::Pictures => return self.read_pictures(path),
         };
         let x = self.apply(raw).map_err(|error| error.within(&name))?;
         self.named(Dataset::new(&name, x, self.fit(&name, targets)?)?)
+    }
+
+    /// Pictures in folders of classes, whose names are those of the training data, or their numbers where it had none.
+    fn read_pictures(&self, path: &Path) -> Result<Dataset> {
+        let name = path.display().to_string();
+        let format = self.picture_format(path)?;
+        let TargetKind::Classes(classes) = self.targets else {
+            return Err(Error::input(name, "folders of pictures are classes, the model predicts values"));
+        };
+        let numbers = || (0..classes).map(|class| class.to_string()).collect();
+        let found = Labelled::list(path, &self.class_names.clone().unwrap_or_else(numbers))?;
+        let x = folder::read(&found.files, format, &Threads::new(0)?)?;
+        let x = self.scale(x).map_err(|error| error.within(&name))?;
+        self.named(Dataset::new(&name, x, Targets::Classes { labels: found.labels, classes })?)
     }
 
     fn read_table(&self, path: &Path) -> Result<Dataset> {

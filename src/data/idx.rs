@@ -5,7 +5,7 @@
 
 use super::labels::{Labels, count_classes};
 use super::{BytesDataset, Dataset, Splits, Targets};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Threads};
 use flate2::read::MultiGzDecoder;
 use ndarray::Array2;
 use std::fmt::Display;
@@ -112,13 +112,18 @@ impl Idx {
 
     /// The elements divided by `divisor`, as `[rows, product of the other extents]`.
     pub fn to_rows(&self, divisor: f32) -> Array2<f32> {
-        let values: Vec<f32> = match &self.elements {
-            Elements::U8(v) => v.iter().map(|&v| f32::from(v) / divisor).collect(),
-            Elements::I8(v) => v.iter().map(|&v| f32::from(v) / divisor).collect(),
-            Elements::I16(v) => v.iter().map(|&v| f32::from(v) / divisor).collect(),
-            Elements::I32(v) => v.iter().map(|&v| (f64::from(v) / f64::from(divisor)) as f32).collect(),
-            Elements::F32(v) => v.iter().map(|&v| v / divisor).collect(),
-            Elements::F64(v) => v.iter().map(|&v| (v / f64::from(divisor)) as f32).collect(),
+        self.to_rows_on(divisor, &Threads::single())
+    }
+
+    /// The same on several threads.
+    pub(super) fn to_rows_on(&self, divisor: f32, threads: &Threads) -> Array2<f32> {
+        let values = match &self.elements {
+            Elements::U8(v) => convert(v, threads, |v| f32::from(v) / divisor),
+            Elements::I8(v) => convert(v, threads, |v| f32::from(v) / divisor),
+            Elements::I16(v) => convert(v, threads, |v| f32::from(v) / divisor),
+            Elements::I32(v) => convert(v, threads, |v| (f64::from(v) / f64::from(divisor)) as f32),
+            Elements::F32(v) => convert(v, threads, |v| v / divisor),
+            Elements::F64(v) => convert(v, threads, |v| (v / f64::from(divisor)) as f32),
         };
         let features = self.shape[1..].iter().product();
         Array2::from_shape_vec((self.rows(), features), values).expect("the parser counted the elements")
@@ -151,11 +156,28 @@ fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T>
     words.iter().map(|&word| read(word)).collect()
 }
 
+/// Makes f32 of all elements, in chunks side by side.
+fn convert<T: Copy + Sync>(elements: &[T], threads: &Threads, number: impl Fn(T) -> f32 + Sync) -> Vec<f32> {
+    const CHUNK: usize = 1 << 18;
+    let mut numbers = vec![0.0; elements.len()];
+    threads.chunks(&mut numbers, CHUNK, |part, numbers| {
+        let elements = &elements[part * CHUNK..][..numbers.len()];
+        numbers.iter_mut().zip(elements).for_each(|(to, &from)| *to = number(from));
+    });
+    numbers
+}
+
 /// A data set of pictures and labels.
-pub(super) fn labelled(name: &str, images: &Idx, labels: &Idx, divisor: f32, classes: usize) -> Result<Dataset> {
+pub(super) fn labelled(
+    name: &str,
+    [images, labels]: [&Idx; 2],
+    divisor: f32,
+    classes: usize,
+    threads: &Threads,
+) -> Result<Dataset> {
     let labels = labels.to_labels(name)?;
     check_counts(name, images.rows(), labels.len())?;
-    let data = Dataset::new(name, images.to_rows(divisor), Targets::Classes { labels, classes })?;
+    let data = Dataset::new(name, images.to_rows_on(divisor, threads), Targets::Classes { labels, classes })?;
     if images.shape.len() > 1 { data.with_sample_shape(&images.shape[1..]) } else { Ok(data) }
 }
 
@@ -201,10 +223,22 @@ impl IdxPair {
     fn name(&self) -> String {
         self.images.display().to_string()
     }
+}
 
-    fn read(&self) -> Result<(Idx, Idx)> {
-        Ok((Idx::read(&self.images)?, Idx::read(&self.labels)?))
-    }
+/// Pictures and labels of a part.
+type Part = (Idx, Idx);
+
+/// Reads the files of both parts side by side. One stream of gzip can only be decompressed from its beginning to its end, so the
+/// largest file sets the time.
+fn read_parts(train: &IdxPair, test: Option<&IdxPair>, threads: &Threads) -> Result<(Part, Option<Part>)> {
+    let files: Vec<&Path> =
+        [Some(train), test].into_iter().flatten().flat_map(|pair| [&*pair.images, &*pair.labels]).collect();
+    let mut read: Vec<Option<Result<Idx>>> = vec![None; files.len()];
+    threads.chunks(&mut read, 1, |file, read| read[0] = Some(Idx::read(files[file])));
+    let mut read = read.into_iter().flatten().collect::<Result<Vec<_>>>()?.into_iter();
+    let mut part = || read.next().zip(read.next());
+    let train = part().expect("both files of the training part were read");
+    Ok((train, part()))
 }
 
 /// Which IDX files hold the data.
@@ -269,17 +303,20 @@ impl IdxSource {
     /// # Errors
     /// A file is missing or malformed, pictures and labels differ in number, or a label is beyond the classes there are.
     pub fn load(&self) -> Result<Splits> {
+        self.load_on(&Threads::new(0)?)
+    }
+
+    pub(super) fn load_on(&self, threads: &Threads) -> Result<Splits> {
         let (train, test) = self.pairs()?;
-        let (images, labels) = train.read()?;
-        let test_files = test.as_ref().map(IdxPair::read).transpose()?;
+        let ((images, labels), test_files) = read_parts(&train, test.as_ref(), threads)?;
         let classes = self.classes([Some((&train, &labels)), labels_of(&test, &test_files)])?;
         let test = match (&test, &test_files) {
             (Some(pair), Some((images, labels))) => {
-                Some(labelled(&pair.name(), images, labels, self.divisor, classes)?)
+                Some(labelled(&pair.name(), [images, labels], self.divisor, classes, threads)?)
             }
             _ => None,
         };
-        let train = labelled(&train.name(), &images, &labels, self.divisor, classes)?;
+        let train = labelled(&train.name(), [&images, &labels], self.divisor, classes, threads)?;
         Ok(Splits::new("idx", train, test)?.with_divisor(self.divisor))
     }
 
@@ -289,8 +326,7 @@ impl IdxSource {
     /// As [`IdxSource::load`], and pixels that are not bytes.
     pub fn load_bytes(&self) -> Result<(BytesDataset, Option<BytesDataset>)> {
         let (train, test) = self.pairs()?;
-        let (images, labels) = train.read()?;
-        let test_files = test.as_ref().map(IdxPair::read).transpose()?;
+        let ((images, labels), test_files) = read_parts(&train, test.as_ref(), &Threads::new(0)?)?;
         let classes = self.classes([Some((&train, &labels)), labels_of(&test, &test_files)])?;
         let part = |pair: &IdxPair, images: Idx, labels: &Idx| {
             let labels = labels.to_labels(pair.labels.display())?;

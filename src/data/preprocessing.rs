@@ -1,10 +1,12 @@
 //! What was done to the training data, kept with a trained model, to be done to new data.
 
+use super::folder::{self, unlabelled};
+use super::picture::Format;
 use super::{Columns, Dataset, Encoded, Idx, Standardizer, TargetKind, npy};
-use crate::base::{Error, Result, is_finite_f32};
+use crate::base::{Error, Result, Threads, is_finite_f32};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How raw input becomes the features of a model: read, divided, encoded, scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,7 @@ pub(super) enum Form {
     Npy,
     Npz,
     Idx,
+    Pictures,
 }
 
 impl Preprocessing {
@@ -59,22 +62,26 @@ impl Preprocessing {
         self.sample_shape.iter().product()
     }
 
-    /// What a file is, by the end of its name: `.csv` and `.tsv` are tables, `.npy` and `.npz` numpy arrays. Anything else
-    /// is a table if the training data was one, and IDX if not.
+    /// What a file is, by the end of its name: `.csv` and `.tsv` are tables, `.npy` and `.npz` numpy arrays, `.png` is a picture, and
+    /// so is what lies in a folder with such files or folders of them. Anything else is a table if the training data was one,
+    /// and IDX if not; a folder is one of pictures if the training data was.
     pub(super) fn form(&self, path: &Path) -> Form {
         match path.extension().and_then(|end| end.to_str()).unwrap_or("").to_ascii_lowercase().as_str() {
             "csv" | "tsv" => Form::Table,
             "npy" => Form::Npy,
             "npz" => Form::Npz,
+            _ if path.is_dir() && (self.source == folder::NAME || folder::holds_pictures(path)) => Form::Pictures,
+            "png" => Form::Pictures,
             _ if self.columns.is_some() && !path.is_dir() => Form::Table,
             _ => Form::Idx,
         }
     }
 
     /// Reads new inputs and prepares them as the training data was: `[rows, features]`. A table has the columns of the
-    /// training data, whose targets may be absent; a numpy array has a row an example, and is called `x` in an npz file. A
-    /// name that ends in `.csv`, `.tsv`, `.npy` or `.npz` says which; any other is a table if the training data was one, else
-    /// IDX.
+    /// training data, whose targets may be absent; a numpy array has a row an example, and is called `x` in an npz file; a
+    /// PNG file is one example, and a folder of them has one for each, by name, whether they lie in folders of classes or not. A
+    /// name that ends in `.csv`, `.tsv`, `.npy`, `.npz` or `.png` says which; any other is a table if the training data was one,
+    /// else IDX.
     ///
     /// # Errors
     /// The file is missing or malformed, has other features, or an unknown category.
@@ -84,8 +91,43 @@ impl Preprocessing {
             Form::Npy => npy::read_rows(path)?.0,
             Form::Npz => npy::read_npz_rows(path)?,
             Form::Idx => Idx::read(path)?.to_rows(1.0),
+            Form::Pictures => {
+                let x = folder::read(&unlabelled(path)?, self.picture_format(path)?, &Threads::new(0)?)?;
+                return self.scale(x).map_err(|error| error.within(path.display()));
+            }
         };
         self.apply(raw).map_err(|error| error.within(path.display()))
+    }
+
+    /// The names of the inputs that [`Preprocessing::read_inputs`] reads, where they are files of their own: pictures.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or holds no pictures.
+    pub fn input_names(&self, path: &Path) -> Result<Option<Vec<String>>> {
+        let Form::Pictures = self.form(path) else { return Ok(None) };
+        let name = |file: PathBuf| {
+            file.strip_prefix(path).ok().filter(|_| path.is_dir()).unwrap_or(&file).display().to_string()
+        };
+        Ok(Some(unlabelled(path)?.into_iter().map(name).collect()))
+    }
+
+    /// How pictures are to be read, whose numbers lie in [0, 1] by themselves.
+    ///
+    /// # Errors
+    /// The model was not trained on pictures, or on such whose largest value is not known.
+    pub(super) fn picture_format(&self, path: &Path) -> Result<Format> {
+        let fail = |why: String| Error::input(path.display(), why);
+        let format = Format::of_shape(&self.sample_shape).filter(|_| self.columns.is_none());
+        let format = format.ok_or_else(|| {
+            let shape = &self.sample_shape;
+            fail(format!("the model was trained on {}, examples of shape {shape:?}, not on pictures", self.source))
+        })?;
+        if self.divisor == 1.0 {
+            let message =
+                format!("the model was trained on {}, and what its numbers are in pixels is not known", self.source);
+            return Err(fail(message).help("give the examples in the form of the training data"));
+        }
+        Ok(format)
     }
 
     /// A table that has the columns of the training data, and these columns.
@@ -103,6 +145,12 @@ impl Preprocessing {
     /// # Errors
     /// Another number of features than the model takes, or a number that is not finite.
     pub fn apply(&self, mut raw: Array2<f32>) -> Result<Array2<f32>> {
+        raw.mapv_inplace(|v| v / self.divisor);
+        self.scale(raw)
+    }
+
+    /// The rest of [`Preprocessing::apply`], for what has been divided.
+    pub(super) fn scale(&self, mut raw: Array2<f32>) -> Result<Array2<f32>> {
         if raw.ncols() != self.features() {
             return Err(Error::input(
                 "input",
@@ -113,7 +161,6 @@ impl Preprocessing {
             standardizer.check("input", self.features())?;
         }
         raw = if raw.is_standard_layout() { raw } else { raw.as_standard_layout().into_owned() };
-        raw.mapv_inplace(|v| v / self.divisor);
         if let Some(((row, column), value)) = raw.indexed_iter().find(|(_, v)| !is_finite_f32(**v)) {
             return Err(Error::input(
                 "input",
@@ -133,7 +180,6 @@ impl Preprocessing {
 mod tests {
     use super::super::{IdxFiles, IdxPair, IdxSource, Prepare, Scaling, digits};
     use super::*;
-    use std::path::PathBuf;
 
     fn digits_file(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits").join(name)

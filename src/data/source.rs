@@ -1,10 +1,10 @@
 //! The sources that a data set can come from, and the parts that one yields.
 
 use super::{
-    Blobs, Circles, CsvSource, Dataset, IdxSource, Linear, NpySource, NpzSource, Optimum, Plane, Preprocessing,
-    Quadratic, Spirals, Teacher, digits,
+    Blobs, Circles, CsvSource, Dataset, FolderSource, IdxSource, Linear, NpySource, NpzSource, Optimum, Plane,
+    Preprocessing, Quadratic, Spirals, Teacher, digits,
 };
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Threads};
 
 /// Where examples come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Source {
     Digits,
     /// Pictures in IDX files, the format of MNIST.
     Idx(IdxSource),
+    /// Pictures in PNG files, in a folder for each class.
+    Folder(FolderSource),
     /// A table with a header, numbers and categories.
     Csv(CsvSource),
     /// A numpy array of features and one of targets.
@@ -41,10 +43,19 @@ impl Source {
     /// # Errors
     /// A file is missing or malformed, or a parameter is out of range.
     pub fn load(&self, seed: u64) -> Result<Splits> {
+        self.load_on(seed, 0)
+    }
+
+    /// The same with so many threads to read and decode files; 0 stands for one for each core. The data does not depend on it.
+    ///
+    /// # Errors
+    /// As [`Source::load`], or the system gives no threads.
+    pub fn load_on(&self, seed: u64, threads: usize) -> Result<Splits> {
         match self {
             Self::Digits => digits(),
-            Self::Idx(source) => source.load(),
-            Self::Csv(source) => source.load(),
+            Self::Idx(source) => source.load_on(&Threads::new(threads)?),
+            Self::Folder(source) => source.load_on(&Threads::new(threads)?),
+            Self::Csv(source) => source.load_on(&Threads::new(threads)?),
             Self::Npy(source) => source.load(),
             Self::Npz(source) => source.load(),
             Self::Spirals(source) => source.load(seed),

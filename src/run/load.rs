@@ -3,8 +3,8 @@
 use crate::base::{Error, Result};
 use crate::config::{self, Config, Piece, PlateauOf, ValidateEvery};
 use crate::data::{
-    Blobs, Circles, CsvSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare, Quadratic, Scaling,
-    Source, Spirals, Splits, Task, Teacher,
+    Blobs, Circles, CsvSource, FolderSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare,
+    Quadratic, Scaling, Source, Spirals, Splits, Task, Teacher,
 };
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn load(config: &Config) -> Result<Splits> {
     let data = &config.data;
     let seed = config.train.seed;
     let classes = config.model.outputs().filter(|&outputs| outputs > 1);
-    let splits = source(&data.source, classes)?.load(seed)?;
+    let splits = source(&data.source, classes)?.load_on(seed, config.device.threads.unwrap_or(0))?;
     let scaling = match data.standardize {
         config::Standardize::None => Scaling::None,
         config::Standardize::Center => Scaling::Center,
@@ -58,6 +58,7 @@ fn source(source: &config::Source, classes: Option<usize>) -> Result<Source> {
     Ok(match source {
         S::Digits => Source::Digits,
         S::Idx { path } => Source::Idx(IdxSource { classes, ..IdxSource::folder(path) }),
+        S::Folder { path, test_path } => Source::Folder(FolderSource { path: path.clone(), test: test_path.clone() }),
         S::Csv { path, test_path, target, ignore, categorical, delimiter, task } => Source::Csv(CsvSource {
             path: path.clone(),
             test: test_path.clone(),
