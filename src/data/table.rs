@@ -302,7 +302,7 @@ mod tests {
             let body: String =
                 picks.iter().take(40).map(|&pick| ["\"", "\n", ",", "x", "\r\n", " "][pick as usize % 6]).collect();
             // One column, so that most rows have the right number of cells.
-            let text = format!("a\n{}", body.replace(',', if picks[59] % 2 == 0 { "y" } else { "," }));
+            let text = format!("a\n{}", body.replace(',', if picks[59].is_multiple_of(2) { "y" } else { "," }));
             let whole = parse(text.as_bytes(), 1, 1);
             good += usize::from(whole.is_ok());
             quoted +=
