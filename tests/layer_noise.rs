@@ -5,12 +5,12 @@ mod training;
 
 use std::path::Path;
 use steepest::config::Config;
-use steepest::data::{Dataset, Splits, Targets, digits};
+use steepest::data::Splits;
 use steepest::nn::{ByExample, Description, Model};
 use steepest::probe::QUANTITIES;
 use steepest::run::weights::{NamedTensor, read_tensors};
 use steepest::run::{HostTensor, Setup, Step, Trainer};
-use training::{config, on_cpu, only, setup_on_cpu, setup_on_gpu};
+use training::{config, first_digits, on_cpu, setup_on_cpu, setup_on_gpu};
 
 const ROWS: usize = 22;
 const STEPS: usize = 5;
@@ -45,10 +45,7 @@ enum Resolved {
 }
 
 fn data() -> Splits {
-    let all = digits().unwrap().train;
-    let Targets::Classes { labels, classes } = all.targets().clone() else { panic!("digits are classes") };
-    let x = all.x().slice(ndarray::s![..ROWS, ..]).to_owned();
-    only(Dataset::new("digits", x, Targets::Classes { labels: labels[..ROWS].to_vec(), classes }).unwrap())
+    first_digits(ROWS)
 }
 
 fn settings(more: &[&str]) -> Config {

@@ -15,7 +15,7 @@ use steepest::run::record::{Record, RecordSettings};
 use steepest::run::thinning::Every;
 use steepest::run::weights::{NamedTensor, read_tensors};
 use steepest::run::{HostTensor, Setup, Step, Trainer};
-use training::{config, on_cpu, on_gpu, only, setup_on_cpu};
+use training::{config, first_digits, on_cpu, on_gpu, only, setup_on_cpu};
 
 const ROWS: usize = 22;
 const STEPS: usize = 7;
@@ -86,10 +86,7 @@ impl Goldens {
 }
 
 fn data() -> Splits {
-    let all = digits().unwrap().train;
-    let Targets::Classes { labels, classes } = all.targets().clone() else { panic!("digits are classes") };
-    let x = all.x().slice(ndarray::s![..ROWS, ..]).to_owned();
-    only(Dataset::new("digits", x, Targets::Classes { labels: labels[..ROWS].to_vec(), classes }).unwrap())
+    first_digits(ROWS)
 }
 
 fn settings(activation: &str, more: &str) -> Config {

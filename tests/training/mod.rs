@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use steepest::base::Threads;
 use steepest::config::Config;
-use steepest::data::{Dataset, Splits};
+use steepest::data::{Dataset, Splits, Targets, digits};
 use steepest::exec::{Cpu, Devices, Executor, GpuOptions};
 use steepest::graph::Precision;
 use steepest::run::{HostTensor, Setup, Trainer};
@@ -19,6 +19,14 @@ pub fn config(text: &str) -> Config {
 /// Data without a test part.
 pub fn only(train: Dataset) -> Splits {
     Splits::new("test", train, None).expect("one part fits itself")
+}
+
+/// The first digits as training part.
+pub fn first_digits(rows: usize) -> Splits {
+    let all = digits().expect("they are built in").train;
+    let Targets::Classes { labels, classes } = all.targets().clone() else { panic!("digits are classes") };
+    let x = all.x().slice(ndarray::s![..rows, ..]).to_owned();
+    only(Dataset::new("digits", x, Targets::Classes { labels: labels[..rows].to_vec(), classes }).expect("digits"))
 }
 
 /// A trainer on the CPU in the precision `R`.
