@@ -34,6 +34,10 @@ pub trait Real:
     const ONE: Self;
     /// The largest finite number.
     const MAX: Self;
+    /// What is above all numbers.
+    const INFINITY: Self;
+    /// The logarithm of the smallest normal number, rounded up.
+    const LN_MIN_POSITIVE: Self;
     /// Half the distance from 1 to the next number: the unit roundoff u of error bounds.
     const UNIT_ROUNDOFF: f64;
     /// `"f32"` or `"f64"`.
@@ -90,6 +94,8 @@ macro_rules! real {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const MAX: Self = $t::MAX;
+            const INFINITY: Self = $t::INFINITY;
+            const LN_MIN_POSITIVE: Self = ($t::MIN_EXP - 1) as $t * std::$t::consts::LN_2 * (1.0 - $t::EPSILON);
             const UNIT_ROUNDOFF: f64 = $t::EPSILON as f64 / 2.0;
             const NAME: &'static str = stringify!($t);
             #[inline(always)]

@@ -48,6 +48,14 @@ pub trait Lanes: Sized {
     /// The first lanes to memory.
     fn store_first<S: Simd>(simd: S, to: &mut [Self], v: Self::V<S>);
 
+    /// 0, 1, 2, …, for as many lanes as the widest registers have.
+    const INDICES: [Self; 16];
+
+    /// eᵃ.
+    fn exp_lanes<S: Simd>(simd: S, a: Self::V<S>) -> Self::V<S>;
+    /// ln a.
+    fn ln_lanes<S: Simd>(simd: S, a: Self::V<S>) -> Self::V<S>;
+
     /// Scalars per vector.
     #[inline(always)]
     fn lanes<S: Simd>() -> usize {
@@ -75,10 +83,20 @@ pub trait Lanes: Sized {
 macro_rules! lanes {
     ($t:ident, $v:ident, $m:ident; $($one:ident = $one_of:ident)*; $($two:ident = $two_of:ident)*;
      $($compare:ident = $compare_of:ident)*; $($fold:ident = $fold_of:ident)*;
-     $splat:ident $fma:ident $select:ident $load:ident $store:ident) => {
+     $splat:ident $fma:ident $select:ident $load:ident $store:ident; $exp:expr, $ln:expr) => {
         impl Lanes for $t {
             type V<S: Simd> = S::$v;
             type M<S: Simd> = S::$m;
+            const INDICES: [Self; 16] =
+                [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+            #[inline(always)]
+            fn exp_lanes<S: Simd>(simd: S, v: S::$v) -> S::$v {
+                $exp(Wide { simd, v }).v
+            }
+            #[inline(always)]
+            fn ln_lanes<S: Simd>(simd: S, v: S::$v) -> S::$v {
+                $ln(Wide { simd, v }).v
+            }
             $(#[inline(always)]
             fn $one<S: Simd>(simd: S, a: S::$v) -> S::$v {
                 simd.$one_of(a)
@@ -124,19 +142,36 @@ lanes!(f32, f32s, m32s;
     add = add_f32s sub = sub_f32s mul = mul_f32s div = div_f32s larger = max_f32s;
     equal = equal_f32s at_most = less_than_or_equal_f32s;
     sum_lanes = reduce_sum_f32s max_lanes = reduce_max_f32s;
-    splat_f32s mul_add_e_f32s select_f32s partial_load_f32s partial_store_f32s);
+    splat_f32s mul_add_e_f32s select_f32s partial_load_f32s partial_store_f32s; Wide::exp_f32, Wide::ln_f32);
 lanes!(f64, f64s, m64s;
     root = sqrt_f64s size = abs_f64s;
     add = add_f64s sub = sub_f64s mul = mul_f64s div = div_f64s larger = max_f64s;
     equal = equal_f64s at_most = less_than_or_equal_f64s;
     sum_lanes = reduce_sum_f64s max_lanes = reduce_max_f64s;
-    splat_f64s mul_add_e_f64s select_f64s partial_load_f64s partial_store_f64s);
+    splat_f64s mul_add_e_f64s select_f64s partial_load_f64s partial_store_f64s; Wide::exp_f64, Wide::ln_f64);
 
 /// A vector register of scalars `R` on the instruction set `S`.
 #[derive(Clone, Copy)]
 pub struct Wide<S: Simd, R: Real> {
     simd: S,
     v: R::V<S>,
+}
+
+/// The oracle's: lane by lane, by the library.
+impl<S: Simd> Wide<S, f64> {
+    #[inline(always)]
+    fn exp_f64(mut self) -> Self {
+        bytemuck::cast_slice_mut(std::slice::from_mut(&mut self.v))
+            .iter_mut()
+            .for_each(|x: &mut f64| *x = Real::exp(*x));
+        self
+    }
+
+    #[inline(always)]
+    fn ln_f64(mut self) -> Self {
+        bytemuck::cast_slice_mut(std::slice::from_mut(&mut self.v)).iter_mut().for_each(|x: &mut f64| *x = x.ln());
+        self
+    }
 }
 
 impl<S: Simd, R: Real> Wide<S, R> {
@@ -158,6 +193,23 @@ impl<S: Simd, R: Real> Wide<S, R> {
         Self::splat(simd, R::ZERO)
     }
 
+    /// The number of each lane.
+    #[inline(always)]
+    pub fn indices(simd: S) -> Self {
+        Self { simd, v: R::load::<S>(&R::INDICES[..Self::lanes()]) }
+    }
+
+    /// As many scalars as there are lanes; with fewer, the other lanes are `rest`.
+    #[inline(always)]
+    pub fn load_or(simd: S, from: &[R], rest: R) -> Self {
+        if from.len() == Self::lanes() {
+            return Self { simd, v: R::load::<S>(from) };
+        }
+        let there = Self::splat(simd, R::of(from.len() as f64 - 1.0));
+        let loaded = Self { simd, v: R::load_first(simd, from) };
+        Self::indices(simd).where_at_most(there, loaded, Self::splat(simd, rest))
+    }
+
     /// As many scalars as there are lanes; with fewer, the other lanes are 0.
     #[inline(always)]
     pub fn load(simd: S, from: &[R]) -> Self {
@@ -175,6 +227,18 @@ impl<S: Simd, R: Real> Wide<S, R> {
     #[inline(always)]
     pub fn mul_add(self, a: Self, b: Self) -> Self {
         Self { v: R::fma(self.simd, self.v, a.v, b.v), ..self }
+    }
+
+    /// eˣ.
+    #[inline(always)]
+    pub fn exp(self) -> Self {
+        Self { v: R::exp_lanes(self.simd, self.v), ..self }
+    }
+
+    /// ln x; −infinity of 0, NaN below.
+    #[inline(always)]
+    pub fn ln(self) -> Self {
+        Self { v: R::ln_lanes(self.simd, self.v), ..self }
     }
 
     /// The square root.

@@ -1,11 +1,12 @@
 //! Losses of each example, `[n]`: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
-use super::softmax::exp_shifted;
+use super::softmax::{exp_shifted, rows_per_part};
 use super::{expect_dtypes, gpu};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, ValueId};
 use crate::{answers, kernel};
+use pulp::{Simd, WithSimd};
 
 /// `ℓᵢ = −Σ_c q_ic ln softmax(zᵢ)_c` with q = (1 − ε)·one-hot + ε/classes (Szegedy et al. 2016), overwritten.
 /// Inputs: logits [n, c], targets `[n]` of indices below c; output `[n]`.
@@ -76,11 +77,7 @@ impl Op for SoftmaxCrossEntropy {
     }
 
     answers!(not in place);
-
-    fn scratch(&self, inputs: &[Type], _: usize) -> usize {
-        inputs[0].shape.dim(1)
-    }
-
+    answers!(no scratch);
     kernel!(run);
 
     fn gpu(&self, inputs: &[Type], _: &[Type]) -> GpuWork {
@@ -92,16 +89,52 @@ impl Op for SoftmaxCrossEntropy {
 impl SoftmaxCrossEntropy {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let classes = io.input_types[0].shape.dim(1);
-        let (logits, targets) = (io.real(0), io.index(1));
-        let (smooth, sharp) = (R::of(self.smoothing), R::of(1.0 - self.smoothing));
-        let exps = &mut io.scratch[..classes];
-        for ((z, &target), out) in logits.chunks(classes).zip(targets).zip(io.outputs[0].iter_mut()) {
-            let (max, sum) = exp_shifted(z, exps);
-            let log_sum = sum.ln();
-            *out = sharp * (log_sum - (z[target as usize] - max));
-            if self.smoothing != 0.0 {
-                let total = z.iter().fold(R::ZERO, |total, &z| total + (log_sum - (z - max)));
-                *out += smooth * total / R::of(classes as f64);
+        let (logits, targets, each) = (io.real(0), io.index(1), rows_per_part(classes));
+        let (smooth, sharp) = (R::of(self.smoothing / classes as f64), R::of(1.0 - self.smoothing));
+        io.threads.chunks(io.outputs[0], each, |part, out| {
+            let (first, rows) = (part * each, out.len());
+            let logits = &logits[first * classes..][..rows * classes];
+            arch().dispatch(Losses { logits, targets: &targets[first..][..rows], smooth, sharp, out });
+        });
+    }
+}
+
+/// Rows whose logarithms are taken together.
+const TOGETHER: usize = 64;
+
+/// Losses of some rows: ln Σ exp(z − max z) + Σ q (max z − z).
+struct Losses<'a, R> {
+    logits: &'a [R],
+    targets: &'a [u32],
+    /// q of every class, and what the target has more.
+    smooth: R,
+    sharp: R,
+    out: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Losses<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { logits, targets, smooth, sharp, out } = self;
+        let classes = logits.len() / targets.len();
+        let lanes = Wide::<S, R>::lanes();
+        let rows = logits.chunks(TOGETHER * classes).zip(targets.chunks(TOGETHER));
+        for ((logits, targets), out) in rows.zip(out.chunks_mut(TOGETHER)) {
+            let mut distances = [R::ZERO; TOGETHER];
+            let distances = &mut distances[..out.len()];
+            let rows = logits.chunks_exact(classes).zip(targets);
+            for ((z, &target), (distance, out)) in rows.zip(distances.iter_mut().zip(&mut *out)) {
+                let (max, sum) = exp_shifted(simd, z, None);
+                *distance = sharp * (max - z[target as usize]);
+                if smooth != R::ZERO {
+                    *distance += smooth * z.iter().fold(R::ZERO, |total, &z| total + (max - z));
+                }
+                *out = sum;
+            }
+            for (out, distances) in out.chunks_mut(lanes).zip(distances.chunks(lanes)) {
+                (Wide::load(simd, out).ln() + Wide::load(simd, distances)).store(out);
             }
         }
     }
@@ -150,15 +183,47 @@ impl Op for SoftmaxCrossEntropyGrad {
 impl SoftmaxCrossEntropyGrad {
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
         let classes = io.input_types[0].shape.dim(1);
-        let (logits, targets, dl) = (io.real(0), io.index(1), io.real(2));
-        let (base, sharp) = (R::of(self.smoothing / classes as f64), R::of(1.0 - self.smoothing));
-        for (((z, &target), &dl), out) in logits.chunks(classes).zip(targets).zip(dl).zip(io.out(0).chunks_mut(classes))
-        {
-            let (_, sum) = exp_shifted(z, out);
-            let factor = R::ONE / sum;
-            for (c, o) in out.iter_mut().enumerate() {
-                let q = if c == target as usize { sharp + base } else { base };
-                *o = dl * (*o * factor - q);
+        let (logits, targets, dl, each) = (io.real(0), io.index(1), io.real(2), rows_per_part(classes));
+        let (smooth, sharp) = (R::of(self.smoothing / classes as f64), R::of(1.0 - self.smoothing));
+        io.threads.chunks(io.outputs[0], each * classes, |part, out| {
+            let (first, rows) = (part * each, out.len() / classes);
+            let logits = &logits[first * classes..][..rows * classes];
+            let (targets, dl) = (&targets[first..][..rows], &dl[first..][..rows]);
+            arch().dispatch(Gradients { logits, targets, dl, smooth, sharp, out });
+        });
+    }
+}
+
+/// Gradients of some rows.
+struct Gradients<'a, R> {
+    logits: &'a [R],
+    targets: &'a [u32],
+    dl: &'a [R],
+    /// q of every class, and what the target has more.
+    smooth: R,
+    sharp: R,
+    out: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Gradients<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let classes = self.logits.len() / self.targets.len();
+        let lanes = Wide::<S, R>::lanes();
+        let splat = |x| Wide::splat(simd, x);
+        let (hot, cold) = (splat(self.sharp + self.smooth), splat(self.smooth));
+        let rows = self.logits.chunks_exact(classes).zip(self.targets).zip(self.dl);
+        for (((z, &target), &dl), out) in rows.zip(self.out.chunks_exact_mut(classes)) {
+            let (_, sum) = exp_shifted(simd, z, Some(&mut *out));
+            let (factor, dl) = (splat(R::ONE / sum), splat(dl));
+            // Numbers of classes are exact in every precision: no logits have 2²⁴ columns.
+            let mut from_target = Wide::indices(simd) - splat(R::of(f64::from(target)));
+            for out in out.chunks_mut(lanes) {
+                let q = from_target.where_equal(splat(R::ZERO), hot, cold);
+                (dl * (Wide::load(simd, out) * factor - q)).store(out);
+                from_target = from_target + splat(R::of(lanes as f64));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! eˣ, eˣ − 1, ln(1 + x), tanh and erf in f32, a vector at a time, without branches. What a lane holds does not depend on the
+//! eˣ, eˣ − 1, ln x, ln(1 + x), tanh and erf in f32, a vector at a time, without branches. What a lane holds does not depend on the
 //! other lanes. NaN stays NaN.
 //!
 //! Exponentials take x = n·ln 2 + r with a whole n and |r| ≤ ½ ln 2, ln 2 in two parts of which n times the first is exact (Cody &
@@ -25,6 +25,13 @@ const EXP_LOW: f32 = -104.0;
 
 /// Above ln of the largest f32, 88.72…, but e to it can still be built from 2¹²⁸.
 const EXP_HIGH: f32 = 89.0;
+
+/// 2²³.
+const SUBNORMAL_SCALE: f32 = 8_388_608.0;
+
+/// The bits of 1 and of √½.
+const ONE_BITS: u32 = 1.0f32.to_bits();
+const ROOT_HALF_BITS: u32 = std::f32::consts::FRAC_1_SQRT_2.to_bits();
 
 /// (eʳ − 1 − r)/r² by powers of r, for |r| ≤ ½ ln 2, its error relative to eʳ.
 const EXP: [f32; 5] = [4.9999994e-1, 1.666652e-1, 4.1668393e-2, 8.368781e-3, 1.3814467e-3];
@@ -57,7 +64,7 @@ const ERF_ONE: f32 = 4.0;
 impl<S: Simd> Wide<S, f32> {
     /// eˣ; 0 below −104, infinity above 88.73. Results below the normal numbers are rounded, not flushed to 0.
     #[inline(always)]
-    pub fn exp(self) -> Self {
+    pub(super) fn exp_f32(self) -> Self {
         let (n, r) = self.at_least(EXP_LOW).at_most(EXP_HIGH).reduced();
         let (half, rest) = n.halves();
         r.exp_reduced() * half.exp2() * rest.exp2()
@@ -73,6 +80,38 @@ impl<S: Simd> Wide<S, f32> {
         let scale = half.exp2();
         let all = small.mul_add(scale, scale - (-rest).exp2()) * rest.exp2();
         self.where_equal(self.like(0.0), self, all)
+    }
+
+    /// ln x; −infinity of 0, NaN below.
+    ///
+    /// x = m·2ᵉ with √½ ≤ m < √2 by its bits, and ln m = 2 artanh((m − 1)/(m + 1)).
+    #[inline(always)]
+    pub(super) fn ln_f32(self) -> Self {
+        let simd = self.simd;
+        let [zero, one] = [0.0, 1.0].map(|x| self.like(x));
+        // Numbers below the normal ones have no exponent in their bits: 2²³ brings them there.
+        let least = self.like(f32::MIN_POSITIVE);
+        let x = least.where_at_most(self, self, self * self.like(SUBNORMAL_SCALE));
+        let unit = least.where_at_most(self, zero, self.like((f32::MANTISSA_DIGITS - 1) as f32));
+        let bits = simd.transmute_u32s_f32s(x.v);
+        let bits = simd.add_u32s(bits, simd.splat_u32s(ONE_BITS - ROOT_HALF_BITS));
+        // The exponent as the low bits of 2²³ + exponent.
+        let exponent = simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(f32::MANTISSA_DIGITS - 1));
+        let exponent = simd.or_u32s(exponent, simd.splat_u32s(SUBNORMAL_SCALE.to_bits()));
+        let exponent = Self { v: simd.transmute_f32s_u32s(exponent), ..self };
+        let exponent = exponent - self.like(SUBNORMAL_SCALE + BIAS) - unit;
+        let mantissa = simd.and_u32s(bits, simd.splat_u32s(0x7f_ffff));
+        let mantissa = simd.add_u32s(mantissa, simd.splat_u32s(ROOT_HALF_BITS));
+        let mantissa = Self { v: simd.transmute_f32s_u32s(mantissa), ..self };
+        let s = (mantissa - one) / (mantissa + one);
+        let square = s * s;
+        let of_mantissa = (s * square).mul_add(square.polynomial(LN_1P), s + s);
+        let low = exponent.mul_add(self.like(LN_2_LOW), of_mantissa);
+        let found = exponent.mul_add(self.like(LN_2_HIGH), low);
+        // Infinity and NaN as they are; below 0 there is none, and of 0 it is the limit.
+        let found = self.where_at_most(self.like(f32::MAX), found, self);
+        let found = zero.where_at_most(self, found, self * self.like(f32::NAN));
+        self.where_equal(zero, self.like(f32::NEG_INFINITY), found)
     }
 
     /// ln(1 + x) for 0 ≤ x ≤ 1, accurate near 0: 2 artanh(x/(2 + x)).

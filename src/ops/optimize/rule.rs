@@ -78,7 +78,7 @@ impl Rule {
     /// 1 − β₁ᵗ and 1 − β₂ᵗ; 1 where there is no bias to correct.
     pub fn bias_corrections(&self, t: u32) -> [f64; 2] {
         match self {
-            Self::Adam { betas, .. } => betas.map(|beta| 1.0 - beta.powi(t.min(i32::MAX as u32) as i32)),
+            Self::Adam { betas, .. } => betas.map(|beta| 1.0 - beta.powf(f64::from(t))),
             _ => [1.0; 2],
         }
     }

@@ -1,4 +1,4 @@
-//! The scalar functions that are made of exponentials, in f32 and by vectors: the fast kernels beside [`Fun::eval`], which they
+//! The scalar functions that are made of exponentials, and the logarithm, in f32 and by vectors: the fast kernels beside [`Fun::eval`], which they
 //! are tested against.
 //!
 //! Largest errors in units in the last place of the result, over every 7th f32 from 2e-4 to 128 and every 101st of all, of both
@@ -32,6 +32,7 @@ pub(super) fn unary<S: Simd>(simd: S, fun: Fun, x: &[f32], out: &mut [f32]) -> b
     arms! {
         Exp Wide::exp;
         ExpM1 Wide::exp_m1;
+        Log Wide::ln;
         Erf Wide::erf;
         Tanh Wide::tanh;
         Sigmoid sigmoid;
@@ -61,9 +62,10 @@ mod tests {
     use pulp::WithSimd;
 
     /// Functions, and the largest error that is allowed, in units in the last place.
-    const BOUNDS: [(Fun, f64); 6] = [
+    const BOUNDS: [(Fun, f64); 7] = [
         (Fun::Exp, 1.1),
         (Fun::ExpM1, 1.8),
+        (Fun::Log, 2.0),
         (Fun::Erf, 1.4),
         (Fun::Tanh, 1.4),
         (Fun::Sigmoid, 2.5),
