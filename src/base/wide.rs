@@ -5,7 +5,7 @@ mod elementary;
 
 use super::Real;
 use bytemuck::Pod;
-use pulp::Simd;
+use pulp::{MemMask, Simd};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// What a scalar type needs for kernels on every instruction set that `pulp` finds at run time.
@@ -43,6 +43,8 @@ pub trait Lanes: Sized {
     fn sum_lanes<S: Simd>(simd: S, v: Self::V<S>) -> Self;
     /// The largest lane.
     fn max_lanes<S: Simd>(simd: S, v: Self::V<S>) -> Self;
+    /// Yes for so many of the first lanes.
+    fn first<S: Simd>(simd: S, count: usize) -> Self::M<S>;
     /// The first lanes from memory, the others 0.
     fn load_first<S: Simd>(simd: S, from: &[Self]) -> Self::V<S>;
     /// The first lanes to memory.
@@ -83,7 +85,7 @@ pub trait Lanes: Sized {
 macro_rules! lanes {
     ($t:ident, $v:ident, $m:ident; $($one:ident = $one_of:ident)*; $($two:ident = $two_of:ident)*;
      $($compare:ident = $compare_of:ident)*; $($fold:ident = $fold_of:ident)*;
-     $splat:ident $fma:ident $select:ident $load:ident $store:ident; $exp:expr, $ln:expr) => {
+     $splat:ident $fma:ident $select:ident $between:ident $load:ident $store:ident; $exp:expr, $ln:expr) => {
         impl Lanes for $t {
             type V<S: Simd> = S::$v;
             type M<S: Simd> = S::$m;
@@ -126,12 +128,21 @@ macro_rules! lanes {
                 simd.$select(mask, yes, no)
             }
             #[inline(always)]
+            fn first<S: Simd>(simd: S, count: usize) -> S::$m {
+                simd.$between(0, count as _).mask()
+            }
+            // By masks alone: `pulp` calls a function of each length for this, which leaves no register as it is.
+            #[inline(always)]
             fn load_first<S: Simd>(simd: S, from: &[Self]) -> S::$v {
-                simd.$load(from)
+                let mask = MemMask::new(Self::first(simd, from.len()));
+                // SAFETY: the mask has no more lanes than there are elements, which the reference lets be read.
+                unsafe { simd.$load(mask, from.as_ptr()) }
             }
             #[inline(always)]
             fn store_first<S: Simd>(simd: S, to: &mut [Self], v: S::$v) {
-                simd.$store(to, v);
+                let mask = MemMask::new(Self::first(simd, to.len()));
+                // SAFETY: the mask has no more lanes than there are elements, which the reference lets be written.
+                unsafe { simd.$store(mask, to.as_mut_ptr(), v) }
             }
         }
     };
@@ -142,13 +153,13 @@ lanes!(f32, f32s, m32s;
     add = add_f32s sub = sub_f32s mul = mul_f32s div = div_f32s larger = max_f32s;
     equal = equal_f32s at_most = less_than_or_equal_f32s;
     sum_lanes = reduce_sum_f32s max_lanes = reduce_max_f32s;
-    splat_f32s mul_add_e_f32s select_f32s partial_load_f32s partial_store_f32s; Wide::exp_f32, Wide::ln_f32);
+    splat_f32s mul_add_e_f32s select_f32s mask_between_m32s mask_load_ptr_f32s mask_store_ptr_f32s; Wide::exp_f32, Wide::ln_f32);
 lanes!(f64, f64s, m64s;
     root = sqrt_f64s size = abs_f64s;
     add = add_f64s sub = sub_f64s mul = mul_f64s div = div_f64s larger = max_f64s;
     equal = equal_f64s at_most = less_than_or_equal_f64s;
     sum_lanes = reduce_sum_f64s max_lanes = reduce_max_f64s;
-    splat_f64s mul_add_e_f64s select_f64s partial_load_f64s partial_store_f64s; Wide::exp_f64, Wide::ln_f64);
+    splat_f64s mul_add_e_f64s select_f64s mask_between_m64s mask_load_ptr_f64s mask_store_ptr_f64s; Wide::exp_f64, Wide::ln_f64);
 
 /// A vector register of scalars `R` on the instruction set `S`.
 #[derive(Clone, Copy)]
@@ -205,9 +216,8 @@ impl<S: Simd, R: Real> Wide<S, R> {
         if from.len() == Self::lanes() {
             return Self { simd, v: R::load::<S>(from) };
         }
-        let there = Self::splat(simd, R::of(from.len() as f64 - 1.0));
-        let loaded = Self { simd, v: R::load_first(simd, from) };
-        Self::indices(simd).where_at_most(there, loaded, Self::splat(simd, rest))
+        let v = R::select(simd, R::first(simd, from.len()), R::load_first(simd, from), R::splat(simd, rest));
+        Self { simd, v }
     }
 
     /// As many scalars as there are lanes; with fewer, the other lanes are 0.
