@@ -39,6 +39,8 @@ pub trait Lanes: Sized {
     fn at_most<S: Simd>(simd: S, a: Self::V<S>, b: Self::V<S>) -> Self::M<S>;
     /// `yes` where the mask says so, else `no`.
     fn select<S: Simd>(simd: S, mask: Self::M<S>, yes: Self::V<S>, no: Self::V<S>) -> Self::V<S>;
+    /// eˣ for x ≤ 0; 0 where that is below the normal numbers ([`Real::LEAST`]).
+    fn exp_down<S: Simd>(simd: S, a: Self::V<S>) -> Self::V<S>;
     /// The sum of all lanes, in an order that the instruction set fixes.
     fn sum_lanes<S: Simd>(simd: S, v: Self::V<S>) -> Self;
     /// The largest lane.
@@ -75,7 +77,7 @@ pub trait Lanes: Sized {
 macro_rules! lanes {
     ($t:ident, $v:ident, $m:ident; $($one:ident = $one_of:ident)*; $($two:ident = $two_of:ident)*;
      $($compare:ident = $compare_of:ident)*; $($fold:ident = $fold_of:ident)*;
-     $splat:ident $fma:ident $select:ident $load:ident $store:ident) => {
+     $splat:ident $fma:ident $select:ident $load:ident $store:ident $exp_down:path) => {
         impl Lanes for $t {
             type V<S: Simd> = S::$v;
             type M<S: Simd> = S::$m;
@@ -108,6 +110,10 @@ macro_rules! lanes {
                 simd.$select(mask, yes, no)
             }
             #[inline(always)]
+            fn exp_down<S: Simd>(simd: S, a: S::$v) -> S::$v {
+                $exp_down(simd, a)
+            }
+            #[inline(always)]
             fn load_first<S: Simd>(simd: S, from: &[Self]) -> S::$v {
                 simd.$load(from)
             }
@@ -124,13 +130,13 @@ lanes!(f32, f32s, m32s;
     add = add_f32s sub = sub_f32s mul = mul_f32s div = div_f32s larger = max_f32s;
     equal = equal_f32s at_most = less_than_or_equal_f32s;
     sum_lanes = reduce_sum_f32s max_lanes = reduce_max_f32s;
-    splat_f32s mul_add_e_f32s select_f32s partial_load_f32s partial_store_f32s);
+    splat_f32s mul_add_e_f32s select_f32s partial_load_f32s partial_store_f32s elementary::exp_down_f32);
 lanes!(f64, f64s, m64s;
     root = sqrt_f64s size = abs_f64s;
     add = add_f64s sub = sub_f64s mul = mul_f64s div = div_f64s larger = max_f64s;
     equal = equal_f64s at_most = less_than_or_equal_f64s;
     sum_lanes = reduce_sum_f64s max_lanes = reduce_max_f64s;
-    splat_f64s mul_add_e_f64s select_f64s partial_load_f64s partial_store_f64s);
+    splat_f64s mul_add_e_f64s select_f64s partial_load_f64s partial_store_f64s elementary::exp_down_f64);
 
 /// A vector register of scalars `R` on the instruction set `S`.
 #[derive(Clone, Copy)]
@@ -205,6 +211,20 @@ impl<S: Simd, R: Real> Wide<S, R> {
     #[inline(always)]
     pub fn where_equal(self, other: Self, yes: Self, no: Self) -> Self {
         Self { v: R::select(self.simd, R::equal(self.simd, self.v, other.v), yes.v, no.v), ..self }
+    }
+
+    /// 0 where the magnitude is at most `bound`; NaN stays.
+    #[inline(always)]
+    #[must_use]
+    pub fn zero_below(self, bound: Self) -> Self {
+        self.abs().where_at_most(bound, Self::zero(self.simd), self)
+    }
+
+    /// eˣ for x ≤ 0; 0 where that is below the normal numbers ([`Real::LEAST`]).
+    #[inline(always)]
+    #[must_use]
+    pub fn exp_down(self) -> Self {
+        Self { v: R::exp_down(self.simd, self.v), ..self }
     }
 
     /// The sum of all lanes, in an order that the instruction set fixes.

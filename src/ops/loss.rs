@@ -1,11 +1,12 @@
 //! Losses of each example, `[n]`: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
-use super::softmax::exp_shifted;
+use super::softmax::{LANES_MAX, RowExps};
 use super::{expect_dtypes, gpu};
-use crate::base::{DType, Error, Real, Result, Shape, Type};
+use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, ValueId};
 use crate::{answers, kernel};
+use pulp::{Simd, WithSimd};
 
 /// `ℓᵢ = −Σ_c q_ic ln softmax(zᵢ)_c` with q = (1 − ε)·one-hot + ε/classes (Szegedy et al. 2016), overwritten.
 /// Inputs: logits [n, c], targets `[n]` of indices below c; output `[n]`.
@@ -15,7 +16,8 @@ pub struct SoftmaxCrossEntropy {
     pub smoothing: f64,
 }
 
-/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten. Inputs: logits [n, c], targets `[n]`, dℓ `[n]`; output [n, c].
+/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten; tiny exponentials ([`Real::TINY`]) give no signal.
+/// Inputs: logits [n, c], targets `[n]`, dℓ `[n]`; output [n, c].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// Label smoothing ε in [0, 1].
@@ -95,12 +97,35 @@ impl SoftmaxCrossEntropy {
         let (logits, targets) = (io.real(0), io.index(1));
         let (smooth, sharp) = (R::of(self.smoothing), R::of(1.0 - self.smoothing));
         let exps = &mut io.scratch[..classes];
-        for ((z, &target), out) in logits.chunks(classes).zip(targets).zip(io.outputs[0].iter_mut()) {
-            let (max, sum) = exp_shifted(z, exps);
-            let log_sum = sum.ln();
-            *out = sharp * (log_sum - (z[target as usize] - max));
-            if self.smoothing != 0.0 {
-                let total = z.iter().fold(R::ZERO, |total, &z| total + (log_sum - (z - max)));
+        let out = &mut *io.outputs[0];
+        arch().dispatch(Losses { logits, targets, smooth, sharp, exps, out });
+    }
+}
+
+/// The losses of rows of logits; `exps` is room for a row.
+struct Losses<'a, R> {
+    logits: &'a [R],
+    targets: &'a [u32],
+    smooth: R,
+    sharp: R,
+    exps: &'a mut [R],
+    out: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Losses<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { logits, targets, smooth, sharp, exps, out } = self;
+        let classes = exps.len();
+        let rows = RowExps::new(simd, classes);
+        for ((z, &target), out) in logits.chunks_exact(classes).zip(targets).zip(out) {
+            let found = rows.of(z, exps);
+            let log_sum = found.sum.ln();
+            *out = sharp * (log_sum - (z[target as usize] - found.max));
+            if smooth != R::ZERO {
+                let total = z.iter().fold(R::ZERO, |total, &z| total + (log_sum - (z - found.max)));
                 *out += smooth * total / R::of(classes as f64);
             }
         }
@@ -152,14 +177,45 @@ impl SoftmaxCrossEntropyGrad {
         let classes = io.input_types[0].shape.dim(1);
         let (logits, targets, dl) = (io.real(0), io.index(1), io.real(2));
         let (base, sharp) = (R::of(self.smoothing / classes as f64), R::of(1.0 - self.smoothing));
-        for (((z, &target), &dl), out) in logits.chunks(classes).zip(targets).zip(dl).zip(io.out(0).chunks_mut(classes))
-        {
-            let (_, sum) = exp_shifted(z, out);
-            let factor = R::ONE / sum;
-            for (c, o) in out.iter_mut().enumerate() {
-                let q = if c == target as usize { sharp + base } else { base };
-                *o = dl * (*o * factor - q);
-            }
+        arch().dispatch(Slopes { logits, targets, dl, classes, base, sharp, out: io.out(0) });
+    }
+}
+
+/// The derivatives of rows of logits.
+struct Slopes<'a, R> {
+    logits: &'a [R],
+    targets: &'a [u32],
+    dl: &'a [R],
+    classes: usize,
+    base: R,
+    sharp: R,
+    out: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Slopes<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { logits, targets, dl, classes, base, sharp, out } = self;
+        let rows = RowExps::new(simd, classes);
+        let splat = |x| Wide::splat(simd, x);
+        let lane: [R; LANES_MAX] = std::array::from_fn(|i| R::of(i as f64));
+        let lane = Wide::load(simd, &lane[..Wide::<S, R>::lanes()]);
+        let [hot, cold, tiny] = [sharp + base, base, R::TINY].map(splat);
+        let rest = logits.chunks_exact(classes).zip(targets).zip(dl).zip(out.chunks_exact_mut(classes));
+        for (((z, &target), &dl), out) in rest {
+            let exps = rows.of(z, out);
+            let (factor, dl) = (splat(R::ONE / exps.sum), splat(dl));
+            rows.map(
+                &exps,
+                out,
+                #[inline(always)]
+                |exps, from| {
+                    let target = splat(R::of(f64::from(target) - from as f64));
+                    dl * (exps.zero_below(tiny) * factor - lane.where_equal(target, hot, cold))
+                },
+            );
         }
     }
 }

@@ -5,7 +5,7 @@
 //! Waite 1980), then a polynomial of r and 2ⁿ by its bits. The polynomials are of least error (Lawson 1961);
 //! `tests/goldens/elementary.py` finds them. Errors are told, and tested, in `ops/pointwise/fast.rs`.
 
-use super::{Lanes, Wide};
+use super::{Lanes, Real, Wide};
 use pulp::Simd;
 
 /// 1.5·2²³: added and taken away again it rounds to a whole number, which it leaves in the low bits in between.
@@ -53,6 +53,23 @@ const ERFC: [f32; 6] = [-1.1284801, -6.358315e-1, -1.05116114e-1, 2.2798445e-2, 
 
 /// Here and above erf rounds to 1.
 const ERF_ONE: f32 = 4.0;
+
+/// eˣ for x ≤ 0; 0 where that is below the normal numbers.
+#[inline(always)]
+pub(super) fn exp_down_f32<S: Simd>(simd: S, v: S::f32s) -> S::f32s {
+    let x = Wide::<S, f32> { simd, v };
+    let low = x.like(f32::LN_LEAST);
+    x.where_at_most(low, x.like(0.0), x.at_least(f32::LN_LEAST).exp_normal()).v
+}
+
+/// The same in f64, by the library.
+#[inline(always)]
+pub(super) fn exp_down_f64<S: Simd>(_: S, mut v: S::f64s) -> S::f64s {
+    for x in bytemuck::cast_slice_mut::<_, f64>(std::slice::from_mut(&mut v)) {
+        *x = if *x <= f64::LN_LEAST { 0.0 } else { Real::exp(*x) };
+    }
+    v
+}
 
 impl<S: Simd> Wide<S, f32> {
     /// eˣ; 0 below −104, infinity above 88.73. Results below the normal numbers are rounded, not flushed to 0.
