@@ -1,7 +1,7 @@
 //! How time and memory grow: a step against width, depth, batch and the size of the data; the memory of a plan against what has to be
 //! alive at once, and of the whole program against its plans; networks of up to 2,000 layers; and how long it takes from the start of
 //! the program to the first step. `cargo bench --bench scaling`; words pick tables: `width`, `depth`, `batch`, `data`, `memory`,
-//! `layers`, `cold`, `peak`.
+//! `layers`, `set`, `cold`, `peak`.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,10 +28,16 @@ const USUAL: Net = Net { width: 256, hidden: 2, batch: 64, rows: 1024 };
 
 impl Net {
     fn trainer(self) -> Trainer {
+        self.trainer_with("default")
+    }
+
+    /// With this preset of probes.
+    fn trainer_with(self, preset: &str) -> Trainer {
         let layer = format!("{{ kind = \"linear\", out = {}, init = \"he_normal\" }}, \"relu\", ", self.width);
         let text = format!(
             "[model]\nlayers = [{}{{ kind = \"linear\", out = 10 }}]\n\
-             [train]\nbatch = {}\noptimizer = \"sgd\"\nlr = 1e-6\nepochs = 1000000000\n[device]\ndevice = \"cpu\"\n",
+             [train]\nbatch = {}\noptimizer = \"sgd\"\nlr = 1e-6\nepochs = 1000000000\n[device]\ndevice = \"cpu\"\n\
+             [probes]\npreset = \"{preset}\"\n",
             layer.repeat(self.hidden),
             self.batch
         );
@@ -142,6 +148,34 @@ fn layers() {
     }
 }
 
+/// A step and layer against what a step touches: numbers of parameters and gradients, with the padding of their chunks and without, and
+/// of private buffers. Were it the size of that alone, rows of equal size would cost their work alike, however wide their layers are.
+fn set() {
+    println!(
+        "\n| width | layers | preset | steps of plans a layer | touched, arenas padded | private | a step and layer |\n|---|---|---|---|---|---|---|"
+    );
+    for (width, depths) in [(16, [125, 250, 500, 1000, 2000, 4000]), (64, [30, 60, 125, 250, 500, 1000])] {
+        for preset in ["off", "default"] {
+            for hidden in depths {
+                let mut trainer = Net { width, hidden, batch: 16, rows: 64 }.trainer_with(preset);
+                let blueprint = trainer.blueprint();
+                let plans = [blueprint.gradients(), &blueprint.update];
+                let steps: usize = plans.iter().map(|plan| plan.steps.len()).sum();
+                let private = blueprint.gradients().private_bytes(4);
+                let arenas = [blueprint.arena.element_count(), blueprint.arena.parts.iter().sum()];
+                let [own, padded] = arenas.map(|len| 2.0 * 4.0 * len as f64 / 1e6);
+                let seconds = step(&mut trainer);
+                println!(
+                    "| {width} | {hidden} | {preset} | {:.1} | {own:.2} MB, {padded:.2} MB | {:.2} MB | {:.2} µs |",
+                    steps as f64 / hidden as f64,
+                    private as f64 / 1e6,
+                    1e6 * seconds / hidden as f64
+                );
+            }
+        }
+    }
+}
+
 /// From the start of the program to the end of one step of 784-512-512-10, the run folder with it: median of five, and the first.
 fn cold() {
     println!("\n| device | first | median of five |\n|---|---|---|");
@@ -246,6 +280,9 @@ fn main() {
     }
     if wanted("layers") {
         layers();
+    }
+    if wanted("set") {
+        set();
     }
     if wanted("cold") {
         cold();

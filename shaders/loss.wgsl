@@ -54,7 +54,9 @@ fn cross_entropy_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_in
     let factor = 1.0 / exp_sum(start, width, top, thread);
     for (var c = thread % LANES; c < width; c += LANES) {
         let q = params.base + select(0.0, params.sharp, c == targets[row]);
-        out[start + c] = dl[row] * (exp_fine(x[start + c] - top) * factor - q);
+        let e = exp_down(x[start + c] - top);
+        // Tiny ones give no signal.
+        out[start + c] = dl[row] * (select(e, 0.0, e <= {{ TINY }}) * factor - q);
     }
 }
 {% endif %}

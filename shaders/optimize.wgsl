@@ -36,6 +36,8 @@ struct Params {
     limit: f32,
     // λ of weight decay: added to the gradient as λ·w, or decoupled from it.
     decay: f32,
+    // The squares of numbers of at most this size are 0.
+    root: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -59,35 +61,50 @@ struct States {
 }
 {% endif %}
 
+// x, 0 where it is tiny.
+fn moving(x: f32) -> f32 {
+    return select(x, 0.0, abs(x) <= {{ TINY }});
+}
+
+// A second moment, 0 below the normal numbers.
+fn moment(x: f32) -> f32 {
+    return select(x, 0.0, abs(x) <= {{ LEAST }});
+}
+
+// x², 0 where that does not count.
+fn square(x: f32) -> f32 {
+    return select(x * x, 0.0, abs(x) <= params.root);
+}
+
 // The change of a weight for its gradient g{{ ", and its states" if states > 0 }}.
 fn change(g: f32{{ ", s: ptr<function, States>" if states > 0 }}) -> f32 {
 {% if rule == "sgd" %}
     return -(step.lr * g);
 {% elif rule == "momentum" %}
-    (*s).s0 = select(params.a * (*s).s0 + params.b * g, g, step.t <= 1u);
+    (*s).s0 = moving(select(params.a * (*s).s0 + params.b * g, g, step.t <= 1u));
     return -(step.lr * {{ "(g + params.a * (*s).s0)" if nesterov else "(*s).s0" }});
 {% elif rule == "adagrad" %}
-    (*s).s0 += g * g;
+    (*s).s0 += square(g);
     let rate = step.lr / (1.0 + f32(max(step.t, 1u) - 1u) * params.a);
     return -(rate * (g / (sqrt((*s).s0) + params.epsilon)));
 {% elif rule == "rms_prop" %}
-    (*s).s0 = params.a * (*s).s0 + params.b * (g * g);
+    (*s).s0 = moment(params.a * (*s).s0 + params.b * square(g));
 {% if centered %}
-    (*s).s1 += params.b * (g - (*s).s1);
-    let spread = (*s).s0 - (*s).s1 * (*s).s1;
+    (*s).s1 = moving((*s).s1 + params.b * (g - (*s).s1));
+    let spread = (*s).s0 - square((*s).s1);
 {% else %}
     let spread = (*s).s0;
 {% endif %}
     let scaled = g / (sqrt(spread) + params.epsilon);
 {% if velocity %}
-    (*s).s{{ states - 1 }} = params.c * (*s).s{{ states - 1 }} + scaled;
+    (*s).s{{ states - 1 }} = moving(params.c * (*s).s{{ states - 1 }} + scaled);
     return -(step.lr * (*s).s{{ states - 1 }});
 {% else %}
     return -(step.lr * scaled);
 {% endif %}
 {% elif rule == "adam" %}
-    (*s).s0 += params.a * (g - (*s).s0);
-    (*s).s1 = params.b * (*s).s1 + params.c * (g * g);
+    (*s).s0 = moving((*s).s0 + params.a * (g - (*s).s0));
+    (*s).s1 = moment(params.b * (*s).s1 + params.c * square(g));
     let rate = step.lr / step.bias_correction1;
     return -(rate * ((*s).s0 / (sqrt((*s).s1) / sqrt(step.bias_correction2) + params.epsilon)));
 {% endif %}
@@ -119,11 +136,13 @@ fn update(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index)
     for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {
         let raw = gradients[i];
         let w = weights[i];
-        let g = limited(raw){{ " * control[" ~ CLIP ~ "]" if clip_norm }}{{ " + params.decay * w" if not decoupled }};
+        // Tiny weights decay no more.
+        let decaying = params.decay * moving(w);
+        let g = limited(moving(raw)){{ " * control[" ~ CLIP ~ "]" if clip_norm }}{{ " + decaying" if not decoupled }};
 {% if states > 0 %}
         var s = States({% for k in range(states) %}state{{ k }}[i], {% endfor %});
 {% endif %}
-        let moved = change(g{{ ", &s" if states > 0 }}){{ " - step.lr * params.decay * w" if decoupled }};
+        let moved = change(g{{ ", &s" if states > 0 }}){{ " - step.lr * decaying" if decoupled }};
         let moves = is_finite(raw) && !halted;
         let by = select(0.0, moved, moves);
         if (moves) {

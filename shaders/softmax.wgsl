@@ -23,6 +23,6 @@ fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_in
     let top = largest(start, width, thread);
     let sum = exp_sum(start, width, top, thread);
     for (var c = thread % LANES; c < width; c += LANES) {
-        out[start + c] = exp_fine(x[start + c] - top) / sum;
+        out[start + c] = exp_down(x[start + c] - top) / sum;
     }
 }

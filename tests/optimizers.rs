@@ -137,15 +137,25 @@ impl<R: Precision> Runner<R> {
     }
 
     fn params(&mut self) -> Vec<f64> {
+        self.kind("params")
+    }
+
+    /// A state by its name, or the parameters.
+    fn kind(&mut self, kind: &str) -> Vec<f64> {
+        let state = states(&self.optimizer).into_iter().find(|state| state.name == kind);
+        let kind = state.map_or(kind.to_owned(), |state| state.arena);
         let lens = self.arena.parts.clone();
-        let parts: Vec<_> = lens.iter().enumerate().map(|(p, &len)| self.read(&format!("params.{p}"), len)).collect();
+        let parts: Vec<_> = lens.iter().enumerate().map(|(p, &len)| self.read(&Arena::buffer(&kind, p), len)).collect();
         gather(&self.arena, &parts)
     }
 
     /// One update; the rate falls as in the script.
     fn step(&mut self, gradients: &[f64]) {
+        self.step_at(self.optimizer.lr() * (1.0 - 0.03 * f64::from(self.t)), gradients);
+    }
+
+    fn step_at(&mut self, lr: f64, gradients: &[f64]) {
         self.write("grads", gradients);
-        let lr = self.optimizer.lr() * (1.0 - 0.03 * f64::from(self.t));
         self.t += 1;
         let [bias_correction1, bias_correction2] = rule(&self.optimizer).0.bias_corrections(self.t);
         let t = self.t;
@@ -304,4 +314,113 @@ fn a_table_that_does_not_fit_is_an_error() {
     let optimizer = &cases()[0].optimizer;
     let update = update_graph(&arena(), optimizer, None, None, "grads", Some(&place)).unwrap();
     assert!(compile("update", &update.graph, &update.places).unwrap_err().to_string().contains("does not fit"));
+}
+
+const LR: f64 = 0.01;
+
+/// One element in f32 without the rule on tiny numbers: weight and states.
+#[derive(Clone, Copy)]
+struct Literal {
+    weight: f32,
+    states: [f32; 2],
+}
+
+impl Literal {
+    /// As PyTorch computes it, at update `t`.
+    fn step(&mut self, optimizer: &Optimizer, t: i32, g: f32) {
+        let [s0, s1] = &mut self.states;
+        match *optimizer {
+            Optimizer::Momentum { momentum, .. } => {
+                *s0 = if t == 1 { g } else { momentum as f32 * *s0 + g };
+                self.weight += -(LR as f32 * *s0);
+            }
+            Optimizer::Rmsprop { alpha, eps, .. } => {
+                *s0 = alpha as f32 * *s0 + (1.0 - alpha) as f32 * (g * g);
+                self.weight += -(LR as f32 * (g / (s0.sqrt() + eps as f32)));
+            }
+            Optimizer::Adam { betas: [first, second], eps, .. } => {
+                *s0 += (1.0 - first) as f32 * (g - *s0);
+                *s1 = second as f32 * *s1 + (1.0 - second) as f32 * (g * g);
+                let [one, two] = [first, second].map(|beta| 1.0 - beta.powi(t));
+                let root = s1.sqrt() / two.sqrt() as f32 + eps as f32;
+                self.weight += -((LR / one) as f32 * (*s0 / root));
+            }
+            _ => unreachable!("none of the cases here"),
+        }
+    }
+}
+
+/// Optimizers whose states fall below the normal numbers within 2,000 steps, and the names of these states.
+fn forgetful() -> [(Optimizer, &'static [&'static str]); 3] {
+    let momentum = Optimizer::Momentum { lr: LR, momentum: 0.9, dampening: 0.0, weight_decay: 0.0 };
+    let adam = Optimizer::Adam { lr: LR, betas: [0.8, 0.9], eps: 1e-8, weight_decay: 0.0 };
+    let rmsprop =
+        Optimizer::Rmsprop { lr: LR, alpha: 0.9, momentum: 0.0, centered: false, eps: 1e-8, weight_decay: 0.0 };
+    [(momentum, &["momentum_buffer"]), (adam, &["exp_avg", "exp_avg_sq"]), (rmsprop, &["square_avg"])]
+}
+
+/// The engine beside the literal optimizer, both from these weights, over gradients that `of` gives for each step.
+fn beside_literal<'a>(
+    optimizer: &Optimizer,
+    start: &[f64],
+    steps: i32,
+    of: impl Fn(i32) -> &'a [f64],
+) -> (Runner<f32>, Vec<Literal>) {
+    let case = Case { name: "literal", optimizer: optimizer.clone(), clip_norm: None, clip_value: None };
+    let mut runner = Runner::<f32>::new(&case, start, true, 1);
+    let mut literal: Vec<Literal> = start.iter().map(|&w| Literal { weight: w as f32, states: [0.0; 2] }).collect();
+    for step in 0..steps {
+        let gradients = of(step);
+        runner.step_at(LR, gradients);
+        literal.iter_mut().zip(gradients).for_each(|(element, &g)| element.step(optimizer, step + 1, g as f32));
+    }
+    (runner, literal)
+}
+
+fn weights_are_the_same(runner: &mut Runner<f32>, literal: &[Literal]) {
+    for (i, (found, expected)) in runner.params().iter().zip(literal.iter().cycle()).enumerate() {
+        assert_eq!(*found as f32, expected.weight, "{:?}, element {i}", runner.optimizer);
+    }
+}
+
+#[test]
+fn states_without_gradients_vanish_and_weights_do_not_feel_it() {
+    let goldens = Goldens::load();
+    let (start, gradients) = (&goldens.rows("start")[0], goldens.rows("gradients"));
+    for (optimizer, names) in forgetful() {
+        let none = vec![0.0; PATTERN];
+        let of = |step: i32| gradients.get(step as usize).unwrap_or(&none).as_slice();
+        let (mut runner, literal) = beside_literal(&optimizer, start, 2000, of);
+        weights_are_the_same(&mut runner, &literal);
+        for (k, name) in names.iter().enumerate() {
+            assert!(runner.kind(name).iter().all(|&x| x == 0.0), "{name} of {optimizer:?}");
+            let left = literal.iter().filter(|element| element.states[k] != 0.0).count();
+            assert!(left > PATTERN / 2, "{name} of {optimizer:?}: {left} would be left, so that nothing is shown here");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_4e_20_move_weights_and_those_of_1e_35_have_a_norm() {
+    let gradients = Goldens::load().rows("gradients");
+    for (optimizer, names) in forgetful() {
+        for (size, is_felt) in [(4e-20, true), (1e-35, false)] {
+            let tiny: Vec<Vec<f64>> =
+                gradients.iter().map(|row| row.iter().map(|g| f64::from((g * size) as f32)).collect()).collect();
+            // Weights of 0 feel any step.
+            let (mut runner, literal) = beside_literal(&optimizer, &[0.0; PATTERN], 3, |step| &tiny[step as usize]);
+            let moved = runner.params().iter().filter(|&&w| w != 0.0).count();
+            assert_eq!(moved > 0, is_felt, "{size:e}, {optimizer:?}: {moved} weights");
+            assert!(runner.kind(names[0]).iter().all(|&x| is_felt || x == 0.0), "{size:e}, {optimizer:?}");
+            if is_felt && !matches!(optimizer, Optimizer::Rmsprop { .. }) {
+                let first: Vec<f64> = literal.iter().map(|element| f64::from(element.states[0])).collect();
+                assert_eq!(runner.kind(names[0])[..PATTERN], first[..], "{optimizer:?}");
+            }
+            let row = runner.read("table", 2 * RECORD).split_off(RECORD);
+            let found = row[SQUARES].sqrt() / scale_of(row[MAX] as f32) as f64;
+            let own: Vec<f64> = tiny[2].iter().cycle().take(LENGTHS[0]).copied().collect();
+            let norm = own.iter().map(|g| (g / size) * (g / size)).sum::<f64>().sqrt() * size;
+            assert!((found / norm - 1.0).abs() < 1e-5, "{size:e}, {optimizer:?}: {found:e}, expected {norm:e}");
+        }
+    }
 }

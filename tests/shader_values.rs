@@ -7,7 +7,12 @@ use instances::gpu::{Checks, Gpu};
 use instances::reference::{self, Input};
 use steepest::base::{Shape, Type};
 use steepest::graph::{Class, GpuWork, Target, Way};
+use steepest::ops::loss::SoftmaxCrossEntropyGrad;
+use steepest::ops::optimize::{Rule, Update};
 use steepest::ops::pointwise::{Arg, Code, FUNS, Fun, Pointwise};
+use steepest::ops::record::CHUNK;
+use steepest::ops::softmax::Softmax;
+use steepest::ops::stats::CONTROL;
 
 /// Runs a case on the device, as `work` does it, and returns its outputs.
 fn on_gpu(gpu: &Gpu, case: &Case, work: &GpuWork, inputs: &[Input], checks: Checks) -> Vec<Vec<f32>> {
@@ -97,6 +102,45 @@ fn a_corrupted_result_is_found() {
         let last = found.len() - 1;
         found[last] = found[last] * 1.01 + 0.01;
         assert!(reference::outside(&values[0], &bounds[0], &found).is_some(), "{}", case.name());
+    }
+}
+
+/// An update of one element on the device: its states afterwards.
+fn updated(gpu: &Gpu, rule: Rule, gradient: f64, states: &[f64]) -> Vec<f32> {
+    let op = Update { rule, weight_decay: 0.0, clip_value: None, clip_norm: false, measure: false };
+    let arena = Type::real([CHUNK]);
+    let mut types = vec![arena, arena, Type::real([CONTROL]), Type::index([1])];
+    types.resize(4 + states.len(), arena);
+    let case = Case::new(op, types, Bound::Exact);
+    let first = |x: f64| Input::Real(std::iter::once(x).chain(vec![0.0; CHUNK - 1]).collect());
+    let mut inputs = vec![first(1.0), first(gradient), Input::Real(vec![0.0; CONTROL]), Input::Index(vec![1])];
+    inputs.extend(states.iter().map(|&x| first(x)));
+    let work = case.op.gpu(&case.inputs, &case.outputs());
+    on_gpu(gpu, &case, &work, &inputs, Checks::Off)[1..].iter().map(|state| state[0]).collect()
+}
+
+/// The rule of [`steepest::base::Real::TINY`] on the device, in f32, where the CPU in f64 has smaller tiny numbers.
+#[test]
+fn tiny_numbers_become_zero() {
+    let Some(gpu) = Gpu::or_skip("tiny_numbers_become_zero") else { return };
+    let adam = Rule::Adam { betas: [0.9, 0.999], epsilon: 1e-8, decoupled: false };
+    let momentum = Rule::Momentum { momentum: 0.9, dampening: 0.0, nesterov: false };
+    assert_eq!(updated(&gpu, adam.clone(), 0.0, &[8e-31, 1.1e-38]), [0.0, 0.0]);
+    assert_eq!(updated(&gpu, adam.clone(), 1e-35, &[0.0, 0.0]), [0.0, 0.0]);
+    assert_eq!(updated(&gpu, momentum.clone(), 1e-35, &[0.0]), [0.0]);
+    let kept = updated(&gpu, adam, 4e-20, &[0.0, 1e-30]);
+    assert!((kept[0] / 4e-21 - 1.0).abs() < 1e-5 && (kept[1] / 0.999e-30 - 1.0).abs() < 1e-5, "{kept:?}");
+    assert!((updated(&gpu, momentum, 4e-20, &[1e-20])[0] / 4.9e-20 - 1.0).abs() < 1e-5);
+    let logits = Type::real([1, 3]);
+    let z = |last| Input::Real(vec![0.0, -60.0, last]);
+    let softmax = Case::new(Softmax, vec![logits], Bound::Exact);
+    let grad = SoftmaxCrossEntropyGrad { smoothing: 0.0 };
+    let grad = Case::new(grad, vec![logits, Type::index([1]), Type::real([1])], Bound::Exact);
+    let rest = [z(-75.0), Input::Index(vec![0]), Input::Real(vec![1.0])];
+    for (case, inputs) in [(softmax, vec![z(-90.0)]), (grad, rest.to_vec())] {
+        let work = case.op.gpu(&case.inputs, &case.outputs());
+        let found = on_gpu(&gpu, &case, &work, &inputs, Checks::Off).remove(0);
+        assert!((f64::from(found[1]) / (-60f64).exp() - 1.0).abs() < 1e-4 && found[2] == 0.0, "{found:?}");
     }
 }
 

@@ -36,8 +36,22 @@ pub trait Real:
     const MAX: Self;
     /// What is above all numbers.
     const INFINITY: Self;
-    /// The logarithm of the smallest normal number, rounded up.
-    const LN_MIN_POSITIVE: Self;
+    /// The smallest normal number: below it machines calculate several times as slowly, or take 0 in its place.
+    const LEAST: Self;
+    /// 2²⁶ times that: 2⁻¹⁰⁰ = 8·10⁻³¹ in f32, 2⁻⁹⁹⁶ in f64.
+    ///
+    /// **Tiny numbers**, of at most this size, count as 0 where they come into being in training: exponentials in the derivative of the
+    /// cross-entropy, so that a row learnt by heart has no signal, and gradients, means and velocities in an update. What comes of larger
+    /// ones, times a rate or a share of 2⁻²⁶ at least, is a normal number. What is compared with larger numbers is 0 below
+    /// [`Real::LEAST`] itself: second moments, squares in them, and exponentials in a softmax.
+    ///
+    /// What that changes in f32: a weight does not feel η·2⁻¹⁰⁰ where it is above 2⁻⁷⁵·η, nor Adam's η·2⁻¹⁰⁰/ε, with ε = 10⁻⁸,
+    /// above 2⁻⁴⁸·η; √v + ε does not feel √(2⁻¹²⁶/(1 − β₂)), 3·10⁻¹⁸ for β₂ = 0.999, where ε is above 6·10⁻¹¹.
+    /// Measurements take numbers as they are: gradients of 4e-20 are not tiny, and those of 1e-40 have a norm too. Shaders keep
+    /// the same rule, whatever their device does with numbers below the normal ones.
+    const TINY: Self;
+    /// ln [`Real::LEAST`].
+    const LN_LEAST: Self;
     /// Half the distance from 1 to the next number: the unit roundoff u of error bounds.
     const UNIT_ROUNDOFF: f64;
     /// `"f32"` or `"f64"`.
@@ -88,6 +102,9 @@ pub fn is_finite_f32(x: f32) -> bool {
     x.to_bits() & 0x7f80_0000 != 0x7f80_0000
 }
 
+/// How many powers of two tiny numbers reach above the smallest normal one.
+const TINY_BITS: i32 = 26;
+
 macro_rules! real {
     ($t:ident, $bits:ident, $mantissa:expr, $bias:expr, $erf:path, $as_f32:expr, $as_f32_mut:expr) => {
         impl Real for $t {
@@ -95,7 +112,9 @@ macro_rules! real {
             const ONE: Self = 1.0;
             const MAX: Self = $t::MAX;
             const INFINITY: Self = $t::INFINITY;
-            const LN_MIN_POSITIVE: Self = ($t::MIN_EXP - 1) as $t * std::$t::consts::LN_2 * (1.0 - $t::EPSILON);
+            const LEAST: Self = $t::MIN_POSITIVE;
+            const TINY: Self = $t::MIN_POSITIVE * (1u32 << TINY_BITS) as $t;
+            const LN_LEAST: Self = -(($bias - 1) as $t) * std::$t::consts::LN_2;
             const UNIT_ROUNDOFF: f64 = $t::EPSILON as f64 / 2.0;
             const NAME: &'static str = stringify!($t);
             #[inline(always)]
@@ -199,6 +218,14 @@ mod tests {
         assert_eq!(Real::exponent(1e-40f32), -126, "a subnormal counts as the smallest normal");
         assert_eq!(<f32 as Real>::exp2i(-3), 0.125);
         assert_eq!(<f64 as Real>::exp2i(10), 1024.0);
+    }
+
+    #[test]
+    fn tiny_numbers_begin_at_a_power_of_two() {
+        assert_eq!((f32::TINY, f64::TINY), (2f32.powi(-100), 2f64.powi(-996)));
+        assert!((f32::LN_LEAST.exp() / f32::LEAST - 1.0).abs() < 1e-5);
+        assert!((f64::LN_LEAST.exp() / f64::LEAST - 1.0).abs() < 1e-12);
+        assert!(4e-20 > f32::TINY, "gradients of this size keep their norms and their steps");
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub trait Lanes: Sized {
     /// 0, 1, 2, …, for as many lanes as the widest registers have.
     const INDICES: [Self; 16];
 
-    /// eᵃ.
-    fn exp_lanes<S: Simd>(simd: S, a: Self::V<S>) -> Self::V<S>;
+    /// eᵃ for a ≤ 0; 0 where that is below the normal numbers ([`Real::LEAST`]).
+    fn exp_down<S: Simd>(simd: S, a: Self::V<S>) -> Self::V<S>;
     /// ln a.
     fn ln_lanes<S: Simd>(simd: S, a: Self::V<S>) -> Self::V<S>;
 
@@ -85,15 +85,15 @@ pub trait Lanes: Sized {
 macro_rules! lanes {
     ($t:ident, $v:ident, $m:ident; $($one:ident = $one_of:ident)*; $($two:ident = $two_of:ident)*;
      $($compare:ident = $compare_of:ident)*; $($fold:ident = $fold_of:ident)*;
-     $splat:ident $fma:ident $select:ident $between:ident $load:ident $store:ident; $exp:expr, $ln:expr) => {
+     $splat:ident $fma:ident $select:ident $between:ident $load:ident $store:ident; $exp_down:expr, $ln:expr) => {
         impl Lanes for $t {
             type V<S: Simd> = S::$v;
             type M<S: Simd> = S::$m;
             const INDICES: [Self; 16] =
                 [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
             #[inline(always)]
-            fn exp_lanes<S: Simd>(simd: S, v: S::$v) -> S::$v {
-                $exp(Wide { simd, v }).v
+            fn exp_down<S: Simd>(simd: S, v: S::$v) -> S::$v {
+                $exp_down(Wide { simd, v }).v
             }
             #[inline(always)]
             fn ln_lanes<S: Simd>(simd: S, v: S::$v) -> S::$v {
@@ -153,13 +153,13 @@ lanes!(f32, f32s, m32s;
     add = add_f32s sub = sub_f32s mul = mul_f32s div = div_f32s larger = max_f32s;
     equal = equal_f32s at_most = less_than_or_equal_f32s;
     sum_lanes = reduce_sum_f32s max_lanes = reduce_max_f32s;
-    splat_f32s mul_add_e_f32s select_f32s mask_between_m32s mask_load_ptr_f32s mask_store_ptr_f32s; Wide::exp_f32, Wide::ln_f32);
+    splat_f32s mul_add_e_f32s select_f32s mask_between_m32s mask_load_ptr_f32s mask_store_ptr_f32s; Wide::exp_down_f32, Wide::ln_f32);
 lanes!(f64, f64s, m64s;
     root = sqrt_f64s size = abs_f64s;
     add = add_f64s sub = sub_f64s mul = mul_f64s div = div_f64s larger = max_f64s;
     equal = equal_f64s at_most = less_than_or_equal_f64s;
     sum_lanes = reduce_sum_f64s max_lanes = reduce_max_f64s;
-    splat_f64s mul_add_e_f64s select_f64s mask_between_m64s mask_load_ptr_f64s mask_store_ptr_f64s; Wide::exp_f64, Wide::ln_f64);
+    splat_f64s mul_add_e_f64s select_f64s mask_between_m64s mask_load_ptr_f64s mask_store_ptr_f64s; Wide::exp_down_f64, Wide::ln_f64);
 
 /// A vector register of scalars `R` on the instruction set `S`.
 #[derive(Clone, Copy)]
@@ -171,10 +171,10 @@ pub struct Wide<S: Simd, R: Real> {
 /// The oracle's: lane by lane, by the library.
 impl<S: Simd> Wide<S, f64> {
     #[inline(always)]
-    fn exp_f64(mut self) -> Self {
-        bytemuck::cast_slice_mut(std::slice::from_mut(&mut self.v))
-            .iter_mut()
-            .for_each(|x: &mut f64| *x = Real::exp(*x));
+    fn exp_down_f64(mut self) -> Self {
+        for x in bytemuck::cast_slice_mut::<_, f64>(std::slice::from_mut(&mut self.v)) {
+            *x = if *x <= f64::LN_LEAST { 0.0 } else { Real::exp(*x) };
+        }
         self
     }
 
@@ -239,10 +239,10 @@ impl<S: Simd, R: Real> Wide<S, R> {
         Self { v: R::fma(self.simd, self.v, a.v, b.v), ..self }
     }
 
-    /// eˣ.
+    /// eˣ for x ≤ 0; 0 where that is below the normal numbers ([`Real::LEAST`]).
     #[inline(always)]
-    pub fn exp(self) -> Self {
-        Self { v: R::exp_lanes(self.simd, self.v), ..self }
+    pub fn exp_down(self) -> Self {
+        Self { v: R::exp_down(self.simd, self.v), ..self }
     }
 
     /// ln x; −infinity of 0, NaN below.
@@ -279,6 +279,13 @@ impl<S: Simd, R: Real> Wide<S, R> {
     #[inline(always)]
     pub fn where_equal(self, other: Self, yes: Self, no: Self) -> Self {
         Self { v: R::select(self.simd, R::equal(self.simd, self.v, other.v), yes.v, no.v), ..self }
+    }
+
+    /// 0 where the magnitude is at most `bound`; NaN stays.
+    #[inline(always)]
+    #[must_use]
+    pub fn zero_below(self, bound: Self) -> Self {
+        self.abs().where_at_most(bound, Self::zero(self.simd), self)
     }
 
     /// The sum of all lanes, in an order that the instruction set fixes.

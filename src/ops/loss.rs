@@ -1,7 +1,7 @@
 //! Losses of each example, `[n]`: weights and the mean over the batch come after. Softmax and cross-entropy are one op,
 //! since ln softmax is stable where its parts are not; the other losses are elementwise programs.
 
-use super::softmax::{exp_shifted, rows_per_part};
+use super::softmax::{RowExps, rows_per_part};
 use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, Scalar, ValueId};
@@ -16,7 +16,8 @@ pub struct SoftmaxCrossEntropy {
     pub smoothing: f64,
 }
 
-/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten. Inputs: logits [n, c], targets `[n]`, dℓ `[n]`; output [n, c].
+/// Its derivative: `dzᵢ = dℓᵢ (softmax(zᵢ) − qᵢ)`, overwritten; tiny exponentials ([`Real::TINY`]) give no signal.
+/// Inputs: logits [n, c], targets `[n]`, dℓ `[n]`; output [n, c].
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoftmaxCrossEntropyGrad {
     /// Label smoothing ε in [0, 1].
@@ -119,14 +120,14 @@ impl<R: Real> WithSimd for Losses<'_, R> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { logits, targets, smooth, sharp, out } = self;
         let classes = logits.len() / targets.len();
-        let lanes = Wide::<S, R>::lanes();
+        let (exps, lanes) = (RowExps::new(simd, classes), Wide::<S, R>::lanes());
         let rows = logits.chunks(TOGETHER * classes).zip(targets.chunks(TOGETHER));
         for ((logits, targets), out) in rows.zip(out.chunks_mut(TOGETHER)) {
             let mut distances = [R::ZERO; TOGETHER];
             let distances = &mut distances[..out.len()];
             let rows = logits.chunks_exact(classes).zip(targets);
             for ((z, &target), (distance, out)) in rows.zip(distances.iter_mut().zip(&mut *out)) {
-                let (max, sum) = exp_shifted(simd, z, None);
+                let (max, sum) = exps.sum(z);
                 *distance = sharp * (max - z[target as usize]);
                 if smooth != R::ZERO {
                     *distance += smooth * z.iter().fold(R::ZERO, |total, &z| total + (max - z));
@@ -211,20 +212,23 @@ impl<R: Real> WithSimd for Gradients<'_, R> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let classes = self.logits.len() / self.targets.len();
-        let lanes = Wide::<S, R>::lanes();
         let splat = |x| Wide::splat(simd, x);
-        let (hot, cold) = (splat(self.sharp + self.smooth), splat(self.smooth));
+        let [hot, cold, tiny] = [self.sharp + self.smooth, self.smooth, R::TINY].map(splat);
+        let (exps, columns) = (RowExps::new(simd, classes), Wide::indices(simd));
         let rows = self.logits.chunks_exact(classes).zip(self.targets).zip(self.dl);
         for (((z, &target), &dl), out) in rows.zip(self.out.chunks_exact_mut(classes)) {
-            let (_, sum) = exp_shifted(simd, z, Some(&mut *out));
-            let (factor, dl) = (splat(R::ONE / sum), splat(dl));
-            // Numbers of classes are exact in every precision: no logits have 2²⁴ columns.
-            let mut from_target = Wide::indices(simd) - splat(R::of(f64::from(target)));
-            for out in out.chunks_mut(lanes) {
-                let q = from_target.where_equal(splat(R::ZERO), hot, cold);
-                (dl * (Wide::load(simd, out) * factor - q)).store(out);
-                from_target = from_target + splat(R::of(lanes as f64));
-            }
+            let found = exps.of(z, out);
+            let (factor, dl) = (splat(R::ONE / found.sum), splat(dl));
+            exps.map(
+                &found,
+                out,
+                #[inline(always)]
+                |exps, from| {
+                    // Exact in every precision: no logits have 2²⁴ columns.
+                    let target = splat(R::of(f64::from(target) - from as f64));
+                    dl * (exps.zero_below(tiny) * factor - columns.where_equal(target, hot, cold))
+                },
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
 use super::{examples, histogram, record, stats, units};
-use crate::base::{Error, Result};
+use crate::base::{Error, Real, Result};
 use crate::graph::{Dispatch, Shader};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
@@ -58,6 +58,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
         environment.add_global(name, number);
     }
     environment.add_global("STEP_SCALE", record::STEP_SCALE);
+    for (name, number) in [("LEAST", f32::LEAST), ("TINY", f32::TINY), ("LN_LEAST", f32::LN_LEAST)] {
+        environment.add_global(name, format!("{number:e}f"));
+    }
     environment.add_global("MAX_WORKGROUPS", Dispatch::MAX_WORKGROUPS);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text).expect("the shaders are well-formed templates");

@@ -1,15 +1,11 @@
-//! Softmax over the last axis: `y = exp(x − max x) / Σ exp(x − max x)`, overwritten. Exponentials below the smallest normal number
-//! are 0: beside a sum of 1 or more they count for nothing, and arithmetic on them takes tens of times as long.
+//! Softmax over the last axis: `y = exp(x − max x) / Σ exp(x − max x)`, overwritten. Exponentials
+//! below the normal numbers ([`Real::LEAST`]) are 0, in the sum too, which is 1 at least and does not feel them.
 
 use super::{expect_dtypes, gpu};
 use crate::base::{DType, Error, Real, Result, Type, Wide, arch};
 use crate::graph::{Bind, Derivative, GpuWork, Graph, Io, NodeView, Op, ValueId};
 use crate::{answers, kernel};
 use pulp::{Simd, WithSimd};
-
-/// Softmax over the last axis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Softmax;
 
 /// Elements of rows that one thread takes at a time.
 const ELEMENTS_PER_PART: usize = 16 * 1024;
@@ -19,62 +15,82 @@ pub(crate) fn rows_per_part(width: usize) -> usize {
     (ELEMENTS_PER_PART / width).max(1)
 }
 
-/// (max x, Σ exp(x − max x)) of a row, whose exponentials go to `out` where there is one.
-#[inline(always)]
-pub(crate) fn exp_shifted<S: Simd, R: Real>(simd: S, x: &[R], out: Option<&mut [R]>) -> (R, R) {
-    let lanes = Wide::<S, R>::lanes();
-    // In a lane that no element fills the exponential is 0.
-    let load = |x: &[R]| Wide::load_or(simd, x, -R::INFINITY);
-    let mut max = Wide::splat(simd, x[0]);
-    for x in x.chunks(lanes) {
-        max = max.max(load(x));
-    }
-    let max = max.max_lanes();
-    let shift = Wide::splat(simd, max);
-    let mut sum = Wide::zero(simd);
-    match out {
-        Some(out) => {
-            for (x, out) in x.chunks(lanes).zip(out.chunks_mut(lanes)) {
-                let exp = exp_normal(simd, load(x) - shift);
-                exp.store(out);
-                sum = sum + exp;
-            }
-        }
-        None => {
-            for x in x.chunks(lanes) {
-                sum = sum + exp_normal(simd, load(x) - shift);
-            }
-        }
-    }
-    (max, sum.sum_lanes())
-}
+/// Softmax over the last axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Softmax;
 
-/// eˣ, 0 where that is below the normal numbers. NaN stays NaN.
-#[inline(always)]
-fn exp_normal<S: Simd, R: Real>(simd: S, x: Wide<S, R>) -> Wide<S, R> {
-    let least = Wide::splat(simd, R::LN_MIN_POSITIVE);
-    x.where_at_most(least, Wide::zero(simd), x.where_at_most(least, least, x).exp())
-}
-
-/// Rows of softmax.
-struct Rows<'a, R> {
-    x: &'a [R],
+/// Exponentials of rows, a vector at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct RowExps<S: Simd, R: Real> {
+    simd: S,
     width: usize,
-    out: &'a mut [R],
+    /// Where the last vector of a row starts.
+    last: usize,
+    /// What is in the lanes behind the last number, −∞: its exponential is 0.
+    behind: R,
 }
 
-impl<R: Real> WithSimd for Rows<'_, R> {
-    type Output = ();
+/// Σ exp(x − max x) of a row x, and of these exponentials those of the last vector: they are still in a register.
+pub(crate) struct Exps<S: Simd, R: Real> {
+    pub(crate) sum: R,
+    last: Wide<S, R>,
+}
 
+impl<S: Simd, R: Real> RowExps<S, R> {
+    /// For rows of `width` numbers, one at least.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        for (x, out) in self.x.chunks_exact(self.width).zip(self.out.chunks_exact_mut(self.width)) {
-            let (_, sum) = exp_shifted(simd, x, Some(&mut *out));
-            let sum = Wide::splat(simd, sum);
-            for out in out.chunks_mut(Wide::<S, R>::lanes()) {
-                (Wide::load(simd, out) / sum).store(out);
-            }
+    pub(crate) fn new(simd: S, width: usize) -> Self {
+        let lanes = Wide::<S, R>::lanes();
+        let last = (width - 1) / lanes * lanes;
+        Self { simd, width, last, behind: -R::INFINITY }
+    }
+
+    /// max x, and the last vector of a row less that.
+    #[inline(always)]
+    fn shifted(&self, x: &[R]) -> (R, Wide<S, R>) {
+        let last = Wide::load_or(self.simd, &x[self.last..self.width], self.behind);
+        let mut max = last;
+        for x in x[..self.last].chunks_exact(Wide::<S, R>::lanes()) {
+            max = Wide::load(self.simd, x).max(max);
         }
+        let max = max.max_lanes();
+        (max, last - Wide::splat(self.simd, max))
+    }
+
+    /// Fills `out` with exp(x − max x), but for the last vector; those below the normal numbers are 0.
+    #[inline(always)]
+    pub(crate) fn of(&self, x: &[R], out: &mut [R]) -> Exps<S, R> {
+        let lanes = Wide::<S, R>::lanes();
+        let (max, last) = self.shifted(x);
+        let (top, last) = (Wide::splat(self.simd, max), last.exp_down());
+        let mut sum = last;
+        for (x, out) in x[..self.last].chunks_exact(lanes).zip(out[..self.last].chunks_exact_mut(lanes)) {
+            let exps = (Wide::load(self.simd, x) - top).exp_down();
+            exps.store(out);
+            sum = sum + exps;
+        }
+        Exps { sum: sum.sum_lanes(), last }
+    }
+
+    /// max x and Σ exp(x − max x): the sum of [`RowExps::of`], bit for bit.
+    #[inline(always)]
+    pub(crate) fn sum(&self, x: &[R]) -> (R, R) {
+        let (max, last) = self.shifted(x);
+        let (top, mut sum) = (Wide::splat(self.simd, max), last.exp_down());
+        for x in x[..self.last].chunks_exact(Wide::<S, R>::lanes()) {
+            sum = sum + (Wide::load(self.simd, x) - top).exp_down();
+        }
+        (max, sum.sum_lanes())
+    }
+
+    /// Puts `f(exponentials, first column)` in their place, vector by vector.
+    #[inline(always)]
+    pub(crate) fn map(&self, exps: &Exps<S, R>, out: &mut [R], f: impl Fn(Wide<S, R>, usize) -> Wide<S, R>) {
+        let lanes = Wide::<S, R>::lanes();
+        for from in (0..self.last).step_by(lanes) {
+            f(Wide::load(self.simd, &out[from..from + lanes]), from).store(&mut out[from..from + lanes]);
+        }
+        f(exps.last, self.last).store(&mut out[self.last..self.width]);
     }
 }
 
@@ -122,8 +138,33 @@ impl Softmax {
         let width = io.input_types[0].shape.last();
         let (x, each) = (io.real(0), rows_per_part(width) * width);
         io.threads.chunks(io.outputs[0], each, |part, out| {
-            arch().dispatch(Rows { x: &x[part * each..][..out.len()], width, out });
+            arch().dispatch(Rows { width, x: &x[part * each..][..out.len()], out });
         });
+    }
+}
+
+struct Rows<'a, R> {
+    width: usize,
+    x: &'a [R],
+    out: &'a mut [R],
+}
+
+impl<R: Real> WithSimd for Rows<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let rows = RowExps::new(simd, self.width);
+        for (x, out) in self.x.chunks_exact(self.width).zip(self.out.chunks_exact_mut(self.width)) {
+            let exps = rows.of(x, out);
+            let sum = Wide::splat(simd, exps.sum);
+            rows.map(
+                &exps,
+                out,
+                #[inline(always)]
+                |exps, _| exps / sum,
+            );
+        }
     }
 }
 
@@ -138,43 +179,62 @@ impl Graph {
 mod tests {
     use super::*;
 
-    fn softmax<R: Real>(x: &[R]) -> Vec<R> {
-        let mut out = vec![R::ZERO; x.len()];
-        arch().dispatch(Rows { x, width: x.len(), out: &mut out });
-        out
+    /// Exponentials, maximum and sum of a row.
+    struct Job<'a, R>(&'a [R], &'a mut [R]);
+
+    impl<R: Real> WithSimd for Job<'_, R> {
+        type Output = (R, R);
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> (R, R) {
+            let rows = RowExps::new(simd, self.0.len());
+            let exps = rows.of(self.0, self.1);
+            rows.map(&exps, self.1, |exps, _| exps);
+            let (max, sum) = rows.sum(self.0);
+            assert!(sum == exps.sum || sum.f64().is_nan());
+            (max, sum)
+        }
     }
 
-    #[test]
-    fn rows_of_any_width_are_within_rounding_of_the_formula() {
-        for width in 1..70 {
-            let x: Vec<f32> = (0..width).map(|i| (i * 37 % 19) as f32 - 40.0).collect();
-            let sum: f64 = x.iter().map(|&x| f64::from(x).exp()).sum();
-            for (x, y) in x.iter().zip(softmax(&x)) {
-                let exact = f64::from(*x).exp() / sum;
-                assert!((f64::from(y) - exact).abs() <= 4e-7 * exact, "{width}: {y} for {exact}");
+    fn check<R: Real>() {
+        for width in (1..70).chain([1000]) {
+            // From 0 down to −150 and, in f64, to where exponentials are that small there.
+            let depth = if R::NAME == "f32" { 150.0 } else { 750.0 };
+            let row: Vec<R> = (0..width).map(|i| R::of(3.0 - (i * 7919 % 1009) as f64 / 1008.0 * depth)).collect();
+            let mut found = vec![R::of(f64::NAN); width];
+            let (max, sum) = arch().dispatch(Job(&row, &mut found));
+            assert!(row.iter().all(|x| *x <= max) && row.contains(&max), "{width}");
+            let exact: Vec<f64> = row.iter().map(|x| (*x - max).f64().exp()).collect();
+            for (found, &exact) in found.iter().zip(&exact) {
+                let expected = if exact <= R::LEAST.f64() { 0.0 } else { exact };
+                assert!(
+                    (found.f64() - expected).abs() <= 4.0 * R::UNIT_ROUNDOFF * expected,
+                    "{width}: {found}, {expected:e}"
+                );
             }
+            let total: f64 = exact.iter().sum();
+            assert!((sum.f64() / total - 1.0).abs() < 32.0 * R::UNIT_ROUNDOFF, "{width}");
+            assert!(width < 60 || found.contains(&R::ZERO), "{}: nothing is that small here", R::NAME);
         }
     }
 
     #[test]
-    fn what_is_below_the_normal_numbers_is_nothing() {
-        let (x, normal) =
-            ([0.0f32, -87.4, -88.0, -100.0, f32::NEG_INFINITY, -87.2], 1.0 / f64::from(f32::MIN_POSITIVE));
-        let y = softmax(&x);
-        assert_eq!(y[..5], [1.0, 0.0, 0.0, 0.0, 0.0]);
-        assert!(f64::from(y[5]) * normal > 1.0, "{:e}", y[5]);
-        assert_eq!(softmax(&[0.0f64, -708.3, -709.0])[1..], [(-708.3f64).exp(), 0.0]);
+    fn rows_of_any_width_are_exponentials_and_those_below_the_normal_numbers_zero() {
+        check::<f32>();
+        check::<f64>();
     }
 
     #[test]
-    fn nothing_hides_what_is_not_finite() {
-        for bad in [f32::NAN, f32::INFINITY] {
-            for at in [0, 5, 17] {
-                let mut x = [1.0f32; 18];
-                x[at] = bad;
-                assert!(softmax(&x)[at].is_nan(), "{bad} at {at}: {:?}", softmax(&x));
-            }
+    fn what_is_not_finite_stays_so() {
+        for (row, expected) in [
+            ([1.0f32, f32::NEG_INFINITY, 1.0], [1.0, 0.0, 1.0]),
+            ([f32::INFINITY, 0.0, 1.0], [f32::NAN, 0.0, 0.0]),
+            ([0.0, f32::NAN, 0.0], [1.0, f32::NAN, 1.0]),
+        ] {
+            let mut found = [0.0; 3];
+            let (_, sum) = arch().dispatch(Job(&row, &mut found));
+            assert_eq!(sum.is_nan(), expected.iter().any(|x| x.is_nan()), "{row:?}");
+            let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+            assert!(found.iter().zip(&expected).all(same) || sum.is_nan(), "{row:?}: {found:?}");
         }
-        assert!(softmax(&[f32::NEG_INFINITY; 3]).iter().all(|y| y.is_nan()));
     }
 }

@@ -5,7 +5,7 @@
 //! Waite 1980), then a polynomial of r and 2ⁿ by its bits. The polynomials are of least error (Lawson 1961);
 //! `tests/goldens/elementary.py` finds them. Errors are told, and tested, in `ops/pointwise/fast.rs`.
 
-use super::{Lanes, Wide};
+use super::{Lanes, Real, Wide};
 use pulp::Simd;
 
 /// 1.5·2²³: added and taken away again it rounds to a whole number, which it leaves in the low bits in between.
@@ -64,7 +64,7 @@ const ERF_ONE: f32 = 4.0;
 impl<S: Simd> Wide<S, f32> {
     /// eˣ; 0 below −104, infinity above 88.73. Results below the normal numbers are rounded, not flushed to 0.
     #[inline(always)]
-    pub(super) fn exp_f32(self) -> Self {
+    pub fn exp(self) -> Self {
         let (n, r) = self.at_least(EXP_LOW).at_most(EXP_HIGH).reduced();
         let (half, rest) = n.halves();
         r.exp_reduced() * half.exp2() * rest.exp2()
@@ -80,6 +80,13 @@ impl<S: Simd> Wide<S, f32> {
         let scale = half.exp2();
         let all = small.mul_add(scale, scale - (-rest).exp2()) * rest.exp2();
         self.where_equal(self.like(0.0), self, all)
+    }
+
+    /// eˣ for x ≤ 0; 0 where that is below the normal numbers.
+    #[inline(always)]
+    pub(super) fn exp_down_f32(self) -> Self {
+        let low = self.like(f32::LN_LEAST);
+        self.where_at_most(low, self.like(0.0), self.at_least(f32::LN_LEAST).exp_normal())
     }
 
     /// ln x; −infinity of 0, NaN below.

@@ -192,13 +192,16 @@ impl<S: Simd, R: Real, const MEASURE: bool, const PLAIN: bool> Chunk<S, R, MEASU
             *old = Wide::load(self.simd, &state[range.clone()]);
         }
         let mut new = old;
+        let moving = g.zero_below(at.tiny);
         let step = if PLAIN {
-            E::step(&at, g, &mut new)
+            E::step(&at, moving, &mut new)
         } else {
             // Limited by selections that let NaN pass.
-            let below = limit.where_at_most(g, limit, g);
+            let below = limit.where_at_most(moving, limit, moving);
             let limited = below.where_at_most(-limit, -limit, below);
-            E::step(&at, limited * factor + decay * w, &mut new) - shrink * w
+            // Tiny weights decay no more, so that decay makes none that are below the normal numbers.
+            let decaying = w.zero_below(at.tiny);
+            E::step(&at, limited * factor + decay * decaying, &mut new) - shrink * decaying
         };
         let step = g.abs().where_at_most(largest, step, none);
         (w + step).store(&mut weights[range.clone()]);

@@ -24,6 +24,7 @@ pub(super) fn work(op: &Update, inputs: &[Type]) -> GpuWork {
             ("epsilon", epsilon.into()),
             ("limit", op.clip_value.unwrap_or(f64::from(f32::MAX)).into()),
             ("decay", op.weight_decay.into()),
+            ("root", op.rule.root_of_least::<f32>().into()),
         ],
         workgroups: Dispatch::fold(chunks),
     })

@@ -1,4 +1,6 @@
-//! What an update does to one element: the optimizers' formulas, as `torch.optim` computes them.
+//! What an update does to one element: the optimizers' formulas, as `torch.optim` computes them; but numbers that are tiny are 0
+//! ([`Real::TINY`]): gradients before they come here, means and velocities at once, squares and second moments below
+//! [`Real::LEAST`]. So a state whose gradient stays 0 comes to be 0, and no step calculates with numbers below the normal ones.
 
 use crate::base::{Real, Wide};
 use crate::graph::StepScalars;
@@ -83,9 +85,24 @@ impl Rule {
         }
     }
 
+    /// What a square is multiplied by where it is added to a second moment.
+    fn square_share(&self) -> f64 {
+        match self {
+            Self::Sgd | Self::Momentum { .. } | Self::Adagrad { .. } => 1.0,
+            Self::RmsProp { alpha, .. } => 1.0 - alpha,
+            Self::Adam { betas, .. } => 1.0 - betas[1],
+        }
+    }
+
+    /// The magnitude up to which what a number adds to a second moment is below the normal numbers of `R`: 0 is added.
+    pub(super) fn root_of_least<R: Real>(&self) -> f64 {
+        (R::LEAST.f64() / self.square_share()).sqrt()
+    }
+
     /// The numbers of this step in precision `R`: whatever is the same for all elements is computed once, in f64.
     pub(super) fn at<R: Real>(&self, step: &StepScalars) -> At<R> {
-        let mut at = At { lr: R::of(step.lr), ..At::default() };
+        let root = R::of(self.root_of_least::<R>());
+        let mut at = At { lr: R::of(step.lr), tiny: R::TINY, least: R::LEAST, root, ..At::default() };
         match self {
             Self::Sgd => {}
             Self::Momentum { momentum, dampening, .. } => {
@@ -126,6 +143,12 @@ pub(super) struct At<R> {
     pub(super) c: R,
     pub(super) d: R,
     pub(super) epsilon: R,
+    /// Means and velocities of at most this size are 0.
+    pub(super) tiny: R,
+    /// Second moments of at most this size are 0.
+    pub(super) least: R,
+    /// The squares of numbers of at most this size are 0.
+    pub(super) root: R,
 }
 
 impl<R: Real> At<R> {
@@ -140,11 +163,23 @@ impl<R: Real> At<R> {
             c: wide(self.c),
             d: wide(self.d),
             epsilon: wide(self.epsilon),
+            tiny: wide(self.tiny),
+            least: wide(self.least),
+            root: wide(self.root),
         }
     }
 }
 
-/// The change Δw of a vector of elements, and their states, which are updated.
+impl<S: Simd, R: Real> At<Wide<S, R>> {
+    /// x², 0 where that does not count.
+    #[inline(always)]
+    fn square(&self, x: Wide<S, R>) -> Wide<S, R> {
+        let x = x.zero_below(self.root);
+        x * x
+    }
+}
+
+/// The change Δw of a vector of elements, and their states, which are updated. Their gradients g are 0 or not tiny.
 pub(super) trait Element {
     /// How many states it keeps.
     const STATES: usize;
@@ -171,7 +206,7 @@ impl<const NESTEROV: bool> Element for Momentum<NESTEROV> {
 
     #[inline(always)]
     fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
-        states[0] = at.c * states[0] + at.b * g;
+        states[0] = (at.c * states[0] + at.b * g).zero_below(at.tiny);
         -(at.lr * if NESTEROV { g + at.a * states[0] } else { states[0] })
     }
 }
@@ -181,7 +216,7 @@ impl Element for Adagrad {
 
     #[inline(always)]
     fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
-        states[0] = states[0] + g * g;
+        states[0] = states[0] + at.square(g);
         -(at.lr * (g / (states[0].sqrt() + at.epsilon)))
     }
 }
@@ -191,17 +226,17 @@ impl<const CENTERED: bool, const MOMENTUM: bool> Element for RmsProp<CENTERED, M
 
     #[inline(always)]
     fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
-        states[0] = at.a * states[0] + at.b * (g * g);
+        states[0] = (at.a * states[0] + at.b * at.square(g)).zero_below(at.least);
         let spread = if CENTERED {
-            states[1] = states[1] + at.b * (g - states[1]);
-            states[0] - states[1] * states[1]
+            states[1] = (states[1] + at.b * (g - states[1])).zero_below(at.tiny);
+            states[0] - at.square(states[1])
         } else {
             states[0]
         };
         let step = g / (spread.sqrt() + at.epsilon);
         if MOMENTUM {
             let velocity = if CENTERED { 2 } else { 1 };
-            states[velocity] = at.c * states[velocity] + step;
+            states[velocity] = (at.c * states[velocity] + step).zero_below(at.tiny);
             -(at.lr * states[velocity])
         } else {
             -(at.lr * step)
@@ -214,8 +249,8 @@ impl Element for Adam {
 
     #[inline(always)]
     fn step<S: Simd, R: Real>(at: &At<Wide<S, R>>, g: Wide<S, R>, states: &mut [Wide<S, R>; 3]) -> Wide<S, R> {
-        states[0] = states[0] + at.a * (g - states[0]);
-        states[1] = at.b * states[1] + at.c * (g * g);
+        states[0] = (states[0] + at.a * (g - states[0])).zero_below(at.tiny);
+        states[1] = (at.b * states[1] + at.c * at.square(g)).zero_below(at.least);
         -(at.lr * (states[0] / (states[1].sqrt() / at.d + at.epsilon)))
     }
 }
