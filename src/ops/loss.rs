@@ -202,7 +202,7 @@ impl<R: Real> WithSimd for Slopes<'_, R> {
         let splat = |x| Wide::splat(simd, x);
         let lane: [R; LANES_MAX] = std::array::from_fn(|i| R::of(i as f64));
         let lane = Wide::load(simd, &lane[..Wide::<S, R>::lanes()]);
-        let [hot, cold, tiny] = [sharp + base, base, R::TINY].map(splat);
+        let (hot, cold, tiny) = (splat(sharp + base), splat(base), splat(R::TINY));
         let rest = logits.chunks_exact(classes).zip(targets).zip(dl).zip(out.chunks_exact_mut(classes));
         for (((z, &target), &dl), out) in rest {
             let exps = rows.of(z, out);

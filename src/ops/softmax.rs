@@ -45,7 +45,8 @@ impl<S: Simd, R: Real> RowExps<S, R> {
     /// The last vector of a row, −∞ in the lanes behind it.
     #[inline(always)]
     fn load_last(&self, x: &[R]) -> Wide<S, R> {
-        let [one, low] = [R::ONE, -R::of(f64::INFINITY)].map(|x| Wide::splat(self.simd, x));
+        let one = Wide::splat(self.simd, R::ONE);
+        let low = Wide::splat(self.simd, -R::of(f64::INFINITY));
         self.inside.where_equal(one, Wide::load(self.simd, &x[self.last..self.width]), low)
     }
 

@@ -58,8 +58,10 @@ const ERF_ONE: f32 = 4.0;
 #[inline(always)]
 pub(super) fn exp_down_f32<S: Simd>(simd: S, v: S::f32s) -> S::f32s {
     let x = Wide::<S, f32> { simd, v };
-    let low = x.like(f32::LN_LEAST);
-    x.where_at_most(low, x.like(0.0), x.at_least(f32::LN_LEAST).exp_normal()).v
+    let (low, zero) = (x.like(f32::LN_LEAST), x.like(0.0));
+    // What becomes 0 is calculated as e⁰: at the bound itself the result would be just below the normal numbers.
+    let bounded = x.where_at_most(low, zero, x);
+    x.where_at_most(low, zero, bounded.exp_normal()).v
 }
 
 /// The same in f64, by the library.
