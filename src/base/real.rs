@@ -225,7 +225,6 @@ mod tests {
         assert_eq!((f32::TINY, f64::TINY), (2f32.powi(-100), 2f64.powi(-996)));
         assert!((f32::LN_LEAST.exp() / f32::LEAST - 1.0).abs() < 1e-5);
         assert!((f64::LN_LEAST.exp() / f64::LEAST - 1.0).abs() < 1e-12);
-        assert!(4e-20 > f32::TINY, "gradients of this size keep their norms and their steps");
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl<R: Real> WithSimd for Gradients<'_, R> {
     fn with_simd<S: Simd>(self, simd: S) {
         let classes = self.logits.len() / self.targets.len();
         let splat = |x| Wide::splat(simd, x);
-        let [hot, cold, tiny] = [self.sharp + self.smooth, self.smooth, R::TINY].map(splat);
+        let (hot, cold, tiny) = (splat(self.sharp + self.smooth), splat(self.smooth), splat(R::TINY));
         let (exps, columns) = (RowExps::new(simd, classes), Wide::indices(simd));
         let rows = self.logits.chunks_exact(classes).zip(self.targets).zip(self.dl);
         for (((z, &target), &dl), out) in rows.zip(self.out.chunks_exact_mut(classes)) {

@@ -85,8 +85,10 @@ impl<S: Simd> Wide<S, f32> {
     /// eˣ for x ≤ 0; 0 where that is below the normal numbers.
     #[inline(always)]
     pub(super) fn exp_down_f32(self) -> Self {
-        let low = self.like(f32::LN_LEAST);
-        self.where_at_most(low, self.like(0.0), self.at_least(f32::LN_LEAST).exp_normal())
+        let (low, zero) = (self.like(f32::LN_LEAST), self.like(0.0));
+        // What becomes 0 is calculated as e⁰: at the bound itself the result would be just below the normal numbers.
+        let bounded = self.where_at_most(low, zero, self);
+        self.where_at_most(low, zero, bounded.exp_normal())
     }
 
     /// ln x; −infinity of 0, NaN below.
@@ -95,7 +97,7 @@ impl<S: Simd> Wide<S, f32> {
     #[inline(always)]
     pub(super) fn ln_f32(self) -> Self {
         let simd = self.simd;
-        let [zero, one] = [0.0, 1.0].map(|x| self.like(x));
+        let (zero, one) = (self.like(0.0), self.like(1.0));
         // Numbers below the normal ones have no exponent in their bits: 2²³ brings them there.
         let least = self.like(f32::MIN_POSITIVE);
         let x = least.where_at_most(self, self, self * self.like(SUBNORMAL_SCALE));
