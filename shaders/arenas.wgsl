@@ -19,6 +19,10 @@ fn {{ entry }}(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     }
 }
 {% else %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
+{% if entry == "direction_stats" %}
+{% set fold_again = true %}
+{% endif %}
 {% include "lib/record.wgsl" %}
 
 struct Params {
@@ -49,7 +53,8 @@ fn product(a: f32, b: f32, scale: f32) -> f32 {
 
 // A workgroup to each chunk; its records are overwritten.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn direction_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn direction_stats(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let chunk = workgroup_number(id);
     if (chunk >= params.chunks) {
         return;
@@ -88,7 +93,8 @@ fn direction_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocati
 
 // A workgroup to each chunk; its record is overwritten.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn distance_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn distance_stats(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let chunk = workgroup_number(id);
     if (chunk >= params.chunks) {
         return;

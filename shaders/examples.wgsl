@@ -1,5 +1,6 @@
 // Norms of per-example gradients of a dense layer from its input x and ∂L/∂z: ‖gᵢ‖ = ‖∂L/∂zᵢ‖·√(‖xᵢ‖² + bias).
 {% from "lib/record_macros.wgsl" import write_record %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number, memory, fold %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/record.wgsl" %}
 {% set lanes = RECORD_THREADS // EXAMPLE_ROWS %}
@@ -18,75 +19,62 @@ struct Params {
 @group(0) @binding(2) var<storage, read> z: array<f32>;
 @group(0) @binding(3) var<storage, read_write> records: array<f32>;
 
-// Of x and of ∂L/∂z: the largest finite magnitude, then the sum of scaled squares.
-var<workgroup> cells: array<vec2<f32>, {{ RECORD_THREADS }}>;
-// Elements that are not finite.
-var<workgroup> bad: array<u32, {{ RECORD_THREADS }}>;
+{{ memory(subgroups, "tops", "vec2<u32>", RECORD_THREADS, lanes) }}
+{{ memory(subgroups, "sums", "vec2<f32>", RECORD_THREADS, lanes) }}
 
-// Adds the cells of the lanes of each row into its first one, or takes their maximum.
-fn over_lanes(thread: u32, largest: bool) {
-    workgroupBarrier();
-    for (var half = {{ lanes // 2 }}u; half > 0u; half /= 2u) {
-        if (thread % {{ lanes }}u < half) {
-            let other = cells[thread + half];
-            cells[thread] = select(cells[thread] + other, max(cells[thread], other), largest);
-            bad[thread] += bad[thread + half];
-        }
-        workgroupBarrier();
-    }
+fn plus(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
+    return a + b;
+}
+
+{{ fold(subgroups, "row_top", "vec2<u32>", "tops", lanes, "max", "subgroupShuffleXor", false) }}
+{{ fold(subgroups, "row_sum", "vec2<f32>", "sums", lanes, "plus", "subgroupShuffleXor", false) }}
+
+// The bits of |x|, in the order of the magnitudes: those of infinities and NaN are above all others.
+fn magnitude_bits(x: f32) -> u32 {
+    return bitcast<u32>(x) & 0x7fffffffu;
 }
 
 // x [rows, x_width], z [rows, z_width] to records [groups, 8], overwritten: a workgroup to {{ EXAMPLE_ROWS }} rows, {{ lanes }} threads to each.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn example_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn example_stats(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let group = workgroup_number(id);
     if (group >= params.groups) {
         return;
     }
     let row = group * {{ EXAMPLE_ROWS }}u + thread / {{ lanes }}u;
-    let first = thread - thread % {{ lanes }}u;
     let is_there = row < params.rows;
     let x_width = select(0u, params.x_width, is_there);
     let z_width = select(0u, params.z_width, is_there);
-    var top = vec2<f32>(0.0, 0.0);
-    var gaps = 0u;
+    // The largest magnitudes of x and of ∂L/∂z.
+    var own_top = vec2<u32>(0u, 0u);
     for (var c = thread % {{ lanes }}u; c < x_width; c += {{ lanes }}u) {
-        let number = x[row * params.x_width + c];
-        top.x = larger(top.x, number);
-        gaps += select(1u, 0u, is_finite(number));
+        own_top.x = max(own_top.x, magnitude_bits(x[row * params.x_width + c]));
     }
     for (var c = thread % {{ lanes }}u; c < z_width; c += {{ lanes }}u) {
-        let number = z[row * params.z_width + c];
-        top.y = larger(top.y, number);
-        gaps += select(1u, 0u, is_finite(number));
+        own_top.y = max(own_top.y, magnitude_bits(z[row * params.z_width + c]));
     }
-    cells[thread] = top;
-    bad[thread] = gaps;
-    over_lanes(thread, true);
-    top = cells[first];
-    gaps = bad[first];
-    workgroupBarrier();
-    let x_scale = scale_of(top.x);
-    let z_scale = scale_of(top.y);
-    var squares = vec2<f32>(0.0, 0.0);
+    let top = row_top(own_top, thread);
+    let is_whole = top.x < 0x7f800000u && top.y < 0x7f800000u;
+    let x_scale = scale_of(bitcast<f32>(top.x));
+    let z_scale = scale_of(bitcast<f32>(top.y));
+    var own_squares = vec2<f32>(0.0, 0.0);
     for (var c = thread % {{ lanes }}u; c < x_width; c += {{ lanes }}u) {
         let number = x[row * params.x_width + c];
         let scaled = select(0.0, number * x_scale, is_finite(number));
-        squares.x = fma(scaled, scaled, squares.x);
+        own_squares.x = fma(scaled, scaled, own_squares.x);
     }
     for (var c = thread % {{ lanes }}u; c < z_width; c += {{ lanes }}u) {
         let number = z[row * params.z_width + c];
         let scaled = select(0.0, number * z_scale, is_finite(number));
-        squares.y = fma(scaled, scaled, squares.y);
+        own_squares.y = fma(scaled, scaled, own_squares.y);
     }
-    cells[thread] = squares;
-    over_lanes(thread, false);
-    squares = cells[first];
+    let squares = row_sum(own_squares, thread);
     var own = Record();
-    if (is_there && thread == first) {
+    if (is_there && thread % {{ lanes }}u == 0u) {
         let incoming = sqrt(squares.x) / x_scale;
         let norm = sqrt(squares.y) / z_scale * sqrt(incoming * incoming + params.bias);
-        if (gaps == 0u && is_finite(norm)) {
+        if (is_whole && is_finite(norm)) {
             let scaled = norm * scale_of(norm);
             own.top = norm;
             own.squares = scaled * scaled;

@@ -1,6 +1,7 @@
 // Softmax cross-entropy of logits x [rows, width] and targets [rows], and its derivative; `lanes` threads to each row.
 // The target distribution is q = sharp·one-hot + smooth/width.
 {% set row_max = true %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/math.wgsl" %}
 {% include "lib/rows.wgsl" %}
@@ -22,7 +23,8 @@ struct Params {
 
 // out[row] = −Σ q ln softmax(x), overwritten.
 @compute @workgroup_size({{ ROW_THREADS }})
-fn cross_entropy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn cross_entropy(@builtin(workgroup_id) group: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
     let start = row * params.width;
@@ -46,7 +48,8 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
 
 // out = dl·(softmax(x) − q), overwritten.
 @compute @workgroup_size({{ ROW_THREADS }})
-fn cross_entropy_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn cross_entropy_grad(@builtin(workgroup_id) group: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
     let start = row * params.width;

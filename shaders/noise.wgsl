@@ -1,5 +1,6 @@
 // What the noise of the gradient is told from in layers that are not dense. The twin of ops/noise.rs.
 {% from "lib/record_macros.wgsl" import write_record %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/record.wgsl" %}
 {% if entry == "micro_stats" %}
@@ -23,7 +24,8 @@ struct Params {
 
 // A workgroup to each {{ 4 * CHUNK }} elements; its record is overwritten.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn {{ entry }}(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn {{ entry }}(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let group = workgroup_number(id);
     if (group >= params.groups) {
         return;

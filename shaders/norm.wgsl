@@ -1,5 +1,6 @@
 // Layer normalization of rows [rows, width] and its derivative, overwritten; `lanes` threads to each row. The variance is
 // that of centred numbers: the difference of two large moments would cancel.
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/rows.wgsl" %}
 
@@ -37,7 +38,8 @@ fn moments(start: u32, width: u32, thread: u32) -> vec2<f32> {
 {% if entry == "layer_norm" %}
 // out = (x − mean) / √(variance + ε).
 @compute @workgroup_size({{ ROW_THREADS }})
-fn layer_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn layer_norm(@builtin(workgroup_id) group: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
     let start = row * params.width;
@@ -49,7 +51,8 @@ fn layer_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
 {% else %}
 // With y the normalized row: out = (dy − mean dy − y·mean(dy·y)) / √(variance + ε).
 @compute @workgroup_size({{ ROW_THREADS }})
-fn layer_norm_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn layer_norm_grad(@builtin(workgroup_id) group: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let row = workgroup_number(group) * ROWS + thread / LANES;
     let width = select(0u, params.width, row < params.rows);
     let start = row * params.width;

@@ -1,5 +1,6 @@
 // Optimizer updates over whole arenas, in place, and the sum of micro-batch gradients.
 {% from "lib/record_macros.wgsl" import write_record %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/step.wgsl" %}
 {% if entry == "accumulate" %}
@@ -118,7 +119,8 @@ fn limited(x: f32) -> f32 {
 // Weights, gradients and states [chunks, {{ CHUNK }}]: a workgroup to each chunk. An element whose gradient is not finite
 // stays as it is, and so does everything once the halt flag is up.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn update(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn update(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let chunk = workgroup_number(id);
     if (chunk >= params.chunks) {
         return;

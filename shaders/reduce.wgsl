@@ -1,6 +1,7 @@
 // Sums over the middle axis of x [outer, summed, inner], overwritten. The middle axis is cut into `parts` of `part` terms,
 // so that few long sums occupy the device too; a second dispatch then adds up the parts. No atomics: the order of
 // addition follows from the shape alone.
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/rows.wgsl" %}
 
@@ -20,7 +21,8 @@ struct Params {
 {% if entry == "sum_rows" %}
 // out [outer, parts] for inner = 1: `lanes` threads to each sum.
 @compute @workgroup_size({{ row_threads }})
-fn sum_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn sum_rows(@builtin(workgroup_id) group: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let i = workgroup_number(group) * ROWS + thread / LANES;
     let row = i / params.parts * params.summed;
     let first = i % params.parts * params.part;

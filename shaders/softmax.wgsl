@@ -1,5 +1,6 @@
 // out = exp(x − max x) / Σ exp(x − max x) over rows [rows, width], overwritten; `lanes` threads to each row.
 {% set row_max = true %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/math.wgsl" %}
 {% include "lib/rows.wgsl" %}
@@ -15,7 +16,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
 @compute @workgroup_size({{ ROW_THREADS }})
-fn softmax(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn softmax(@builtin(workgroup_id) group: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let row = workgroup_number(group) * ROWS + thread / LANES;
     // Threads behind the last row take part in the barriers of the others, with an empty row.
     let width = select(0u, params.width, row < params.rows);

@@ -1,6 +1,7 @@
 // Statistics: records of value rows and of gradient chunks, folded per tensor and layer, with the clip factor and the halt
 // flag. A workgroup makes each record; no atomics, so that runs repeat bit for bit.
 {% from "lib/record_macros.wgsl" import read_record, write_record %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/record.wgsl" %}
 {% if entry == "tap_stats" or (entry == "fold" and accumulate) %}
@@ -60,7 +61,8 @@ fn factor_of(row: u32, backward: bool) -> f32 {
 // Values [rows, width] to records [groups of all values, 8], overwritten: a workgroup to each group of rows. Rows of factor
 // 0 are left out.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn tap_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn tap_stats(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let record = workgroup_number(id);
     if (record >= params.end{{ values - 1 }}) {
         return;
@@ -114,7 +116,8 @@ fn limited(x: f32) -> f32 {
 
 // Gradients [chunks, {{ CHUNK }}] to records [chunks, 8], overwritten: a workgroup to each chunk.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn chunk_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn chunk_stats(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let chunk = workgroup_number(id);
     if (chunk >= params.chunks) {
         return;
@@ -141,7 +144,8 @@ fn chunk_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_i
 
 // All records to the global norm, the clip factor and the halt flag, which stays up: one workgroup.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn clip_factor(@builtin(local_invocation_index) thread: u32) {
+fn clip_factor({{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     var own = Record();
     for (var i = thread; i < params.records; i += {{ RECORD_THREADS }}u) {
         own = combined(own, {{ read_record("records", "i") }});
@@ -170,7 +174,8 @@ fn clip_factor(@builtin(local_invocation_index) thread: u32) {
 // Segments of records to the rows of the table, overwritten or, where it accumulates, added to from the second micro-batch
 // on; the loss into the last row; the halt flag where a row counts a number that is not finite. A workgroup to each row.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn fold(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn fold(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let row = workgroup_number(id);
     if (row >= params.rows) {
         return;

@@ -1,7 +1,10 @@
 // Units that give nothing, and activations on a flat end.
 {% from "lib/record_macros.wgsl" import write_record %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
+{% if entry != "grow_ages" %}
 {% include "lib/record.wgsl" %}
+{% endif %}
 {% include "lib/step.wgsl" %}
 
 struct Params {
@@ -30,7 +33,8 @@ struct Params {
 
 // How many ages have come to the window, at the first micro-batch of a step: one workgroup.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn count_dead(@builtin(local_invocation_index) thread: u32) {
+fn count_dead({{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     var own = Record();
     for (var i = thread; i < params.units; i += {{ RECORD_THREADS }}u) {
         own.zeros += select(0.0, 1.0, step.micro == 0u && ages[i] >= params.window);
@@ -86,7 +90,8 @@ fn grow_ages(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
 
 // Values [rows, width] to records [groups, 8], overwritten: a workgroup to each group of rows.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn saturated(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn saturated(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let group = workgroup_number(id);
     if (group >= params.groups) {
         return;

@@ -1,5 +1,6 @@
 // The variance of single partial derivatives over the examples of a batch. The twin of ops/variance.rs.
 {% from "lib/record_macros.wgsl" import write_record %}
+{% from "lib/lanes.wgsl" import thread_arguments, thread_number %}
 {% include "lib/grid.wgsl" %}
 {% include "lib/record.wgsl" %}
 {% if entry != "vector_stats" %}
@@ -31,7 +32,8 @@ struct Params {
 
 // A workgroup to each {{ 4 * CHUNK }} elements; its record is overwritten.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn vector_stats(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn vector_stats(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let group = workgroup_number(id);
     if (group >= params.chunks) {
         return;
@@ -76,7 +78,8 @@ fn variance(i: u32, room: f32) -> f32 {
 
 // A workgroup to each chunk; its record is overwritten.
 @compute @workgroup_size({{ RECORD_THREADS }})
-fn {{ entry }}(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn {{ entry }}(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
+{{ thread_number(subgroups) }}
     let chunk = workgroup_number(id);
     if (chunk >= params.chunks) {
         return;

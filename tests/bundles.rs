@@ -53,12 +53,15 @@ fn bundled_dispatches_give_the_same_bits() {
         &["probes.preset=full", "train.clip_norm=0.5"],
         &["probes.preset=default", "train.micro_batch=16"],
     ] {
-        let config = settings(changes);
-        let Some(mut single) = on_gpu(&config, &plain()) else { return };
-        let mut bundled = on_gpu(&config, &GpuOptions { bundled: Some(true), ..plain() }).unwrap();
-        let (made, fewer) = (single.executor().counters().bind_groups, bundled.executor().counters().bind_groups);
-        assert!(fewer < made, "{fewer} of {made} dispatches: nothing is bundled");
-        assert!(course(&mut single, 12) == course(&mut bundled, 12), "{changes:?}");
+        for downlevel in [false, true] {
+            let config = settings(changes);
+            let plain = GpuOptions { downlevel, ..plain() };
+            let Some(mut single) = on_gpu(&config, &plain) else { return };
+            let mut bundled = on_gpu(&config, &GpuOptions { bundled: Some(true), ..plain }).unwrap();
+            let (made, fewer) = (single.executor().counters().bind_groups, bundled.executor().counters().bind_groups);
+            assert!(fewer < made, "{fewer} of {made} dispatches: nothing is bundled");
+            assert!(course(&mut single, 12) == course(&mut bundled, 12), "{changes:?}, without subgroups: {downlevel}");
+        }
     }
 }
 

@@ -5,8 +5,9 @@ mod instances;
 use instances::cases::{self, Bound, Case};
 use instances::gpu::{Checks, Gpu};
 use instances::reference::{self, Input};
+use std::collections::BTreeMap;
 use steepest::base::{Shape, Type};
-use steepest::graph::{Class, GpuWork, Target, Way};
+use steepest::graph::{Class, GpuWork, SUBGROUP, Target, Way};
 use steepest::ops::loss::SoftmaxCrossEntropyGrad;
 use steepest::ops::optimize::{Rule, Update};
 use steepest::ops::pointwise::{Arg, Code, FUNS, Fun, Pointwise};
@@ -32,8 +33,14 @@ fn ways(gpu: &Gpu, case: &Case) -> Vec<(String, GpuWork)> {
     let is_small = case.inputs.iter().all(|ty| ty.shape.iter().all(|dim| dim <= LARGEST));
     let mut chosen: Vec<&Way> = match is_small {
         true => ways.all.iter().filter(|way| gpu.target.can(&way.needs)).collect(),
-        false => Class::ALL.map(|class| Target { class, ..gpu.target.clone() }.by_table(ways)).to_vec(),
+        false => {
+            let targets = Class::ALL.into_iter().flat_map(|class| {
+                [gpu.target.subgroups, None].map(|subgroups| Target { class, subgroups, ..gpu.target.clone() })
+            });
+            targets.map(|target| target.by_table(ways)).collect()
+        }
     };
+    chosen.sort_by_key(|way| way.name.clone());
     chosen.dedup_by_key(|way| way.name.clone());
     chosen.into_iter().map(|way| (way.name.clone(), way.work.clone())).collect()
 }
@@ -164,4 +171,88 @@ fn special_numbers_pass_as_on_the_cpu() {
         failures.extend(wrong(&gpu, &case, &inputs));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A kernel that reduces in subgroups as it would run in subgroups of `size` threads, played with workgroup memory. What lies beyond the
+/// subgroup is no number. The kernel is told that they have `told` threads.
+fn in_subgroups_of(size: u32, told: u32, text: String) -> String {
+    const NUMBER: &str = "let thread = subgroup * subgroup_size + place;\n    subgroup_threads = subgroup_size;";
+    if !text.contains("subgroupShuffleXor") {
+        return text;
+    }
+    let arguments = text.find("@builtin(subgroup_id)").expect("its place in the subgroup")
+        ..text.find("subgroup_size: u32").expect("the size of the subgroup") + "subgroup_size: u32".len();
+    assert!(text.contains(NUMBER), "{text}");
+    let mut played = text.clone();
+    played.replace_range(arguments, "@builtin(local_invocation_index) played_thread: u32");
+    played = played.replace(
+        NUMBER,
+        &format!("let thread = played_thread;\n    played = thread;\n    subgroup_threads = {told}u;"),
+    );
+    if text.contains("fn row_top(") {
+        played = played.replace("max(whole, subgroupShuffleXor(", "max(whole, moved_u2(");
+        played = played.replace("plus(whole, subgroupShuffleXor(", "plus(whole, moved_f2(");
+    }
+    played = played.replace("subgroupShuffleXor(", "moved(");
+    played += "\nvar<private> played: u32;\n";
+    for (name, ty) in [("moved", "f32"), ("moved_u2", "vec2<u32>"), ("moved_f2", "vec2<f32>")] {
+        played += &format!(
+            "var<workgroup> cells_{name}: array<{ty}, 128>;\n\
+             fn {name}(x: {ty}, bits: u32) -> {ty} {{\n    workgroupBarrier();\n    cells_{name}[played] = x;\n    \
+             workgroupBarrier();\n    let it = cells_{name}[played ^ bits];\n    \
+             return select(it, {ty}(), bits >= {size}u);\n}}\n"
+        );
+    }
+    played
+}
+
+/// The outputs of a case by the way of this name, as bits.
+fn bits(gpu: &Gpu, case: &Case, inputs: &[Input], name: &str, checks: Checks) -> Vec<Vec<u32>> {
+    let way = case.ways().into_iter().find_map(|(way, work)| way.filter(|way| way.name == name).map(|_| work));
+    let found = on_gpu(gpu, case, &way.expect("a way of this name"), inputs, checks);
+    found.into_iter().map(|numbers| numbers.into_iter().map(f32::to_bits).collect()).collect()
+}
+
+/// Cases whose kernels reduce in workgroups of whole subgroups of `size` threads, with their numbers: names need not tell cases apart.
+fn that_reduce(size: u32) -> impl Iterator<Item = (usize, Case)> {
+    let target = Target { subgroups: Some([size; 2]), ..Target::default() };
+    let can = move |(way, _): &(Option<Way>, GpuWork)| {
+        way.as_ref().is_some_and(|way| way.name == "subgroups" && target.can(&way.needs))
+    };
+    cases::all().into_iter().enumerate().filter(move |(_, case)| case.ways().iter().any(&can))
+}
+
+#[test]
+fn reductions_give_the_same_bits_with_subgroups_of_any_size_and_without() {
+    let Some(mut gpu) = Gpu::or_skip("reductions_give_the_same_bits_with_subgroups_of_any_size_and_without") else {
+        return;
+    };
+    let inputs = |case: &Case| reference::draw(case, 5);
+    let mut expected = BTreeMap::new();
+    for (number, case) in that_reduce(SUBGROUP) {
+        let inputs = inputs(&case);
+        let memory = bits(&gpu, &case, &inputs, "memory", Checks::Off);
+        assert!(memory == bits(&gpu, &case, &inputs, "memory", Checks::On), "{}: it depends on checks", case.name());
+        if gpu.target.subgroups == Some([SUBGROUP; 2]) {
+            let subgroups = bits(&gpu, &case, &inputs, "subgroups", Checks::Off);
+            assert!(memory == subgroups, "{}: it depends on subgroups", case.name());
+        }
+        expected.insert(number, memory);
+    }
+    println!("{} cases", expected.len());
+    assert!(expected.len() > 60, "only {} cases: some are missing", expected.len());
+    for size in [8, 16, 32, 64, 128] {
+        gpu.edit(move |text| in_subgroups_of(size, size, text));
+        for (number, case) in that_reduce(size) {
+            let found = bits(&gpu, &case, &inputs(&case), "subgroups", Checks::Off);
+            assert!(found == expected[&number], "{} in subgroups of {size}", case.name());
+        }
+    }
+    // A kernel that reached beyond its subgroup would be found.
+    gpu.edit(|text| in_subgroups_of(8, 16, text));
+    let differs =
+        |(number, case): &(usize, Case)| bits(&gpu, case, &inputs(case), "subgroups", Checks::Off) != expected[number];
+    let found = that_reduce(16).filter(differs).count();
+    println!("{found} cases show a reach beyond the subgroup");
+    assert!(found > 40, "only {found} cases show it");
 }

@@ -237,25 +237,35 @@ fn check_bundle(bundle: &Bundle, source: &str) -> Result<(), String> {
     translate(&module, &info, steepest::ops::merge::ENTRY)
 }
 
-fn bundles() -> Vec<Bundle> {
+/// Bundles of a device with subgroups of 32 threads, or with none.
+fn bundles(subgroups: bool) -> Vec<Bundle> {
+    let target = Target { subgroups: subgroups.then_some([32; 2]), ..Target::default() };
     let config = training::config(
         "model.layers = [{ kind = 'linear', out = 40 }, 'relu', { kind = 'linear', out = 24 }, 'tanh', \
          { kind = 'dropout', p = 0.2 }, { kind = 'linear', out = 10 }]\nprobes.preset = 'full'",
     );
     let trainer = training::on_cpu::<f32>(&config, steepest::data::digits().unwrap(), 1);
-    let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(&Target::default(), Limits::LEAST).unwrap());
+    let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(&target, Limits::LEAST).unwrap());
     bundles.filter(|bundle| bundle.parts.len() > 1).collect()
 }
 
 #[test]
 fn bundled_shaders_fit_and_translate() {
-    let bundles = bundles();
+    let (bundles, with_subgroups) = (bundles(false), bundles(true));
     println!("{} bundles", bundles.len());
     assert!(bundles.len() > 8);
-    for bundle in &bundles {
+    for bundle in bundles.iter().chain(&with_subgroups) {
         let (source, _) = bundle.source().unwrap();
         check_bundle(bundle, &source).unwrap_or_else(|e| panic!("{e}\n{source}"));
     }
+    // Subgroups change nothing of what runs as one.
+    let steps = |bundles: &[Bundle]| -> Vec<Vec<usize>> {
+        bundles.iter().map(|bundle| bundle.parts.iter().map(|part| part.step).collect()).collect()
+    };
+    assert_eq!(steps(&bundles), steps(&with_subgroups));
+    let uses = |bundle: &Bundle| bundle.source().unwrap().0.contains("subgroupShuffleXor");
+    let used = [&bundles, &with_subgroups].map(|bundles| bundles.iter().filter(|bundle| uses(bundle)).count());
+    assert!(used[0] == 0 && used[1] > 4, "{used:?} of {} bundles use subgroups", bundles.len());
     // Each check finds a fault.
     let (bundle, (source, _)) = (&bundles[0], bundles[0].source().unwrap());
     assert!(check_bundle(bundle, &source.replace("var<storage, read>", "var<storage, read_write>")).is_err());

@@ -69,18 +69,20 @@ fn combined(a: Record, b: Record) -> Record {
     );
 }
 
-var<workgroup> folded: array<Record, {{ RECORD_THREADS }}>;
+{% from "lib/lanes.wgsl" import declare, memory, fold %}
+{{ declare(subgroups) }}
+{{ memory(subgroups, "folded", "Record", RECORD_THREADS, RECORD_THREADS) }}
+
+{% if subgroups %}
+// The record of the thread of the subgroup whose number differs in these bits.
+fn from_thread(record: Record, bits: u32) -> Record {
+    return Record(
+{% for field in ["top", "squares", "magnitudes", "sum", "zeros", "non_finite", "weight_squares", "step_squares"] %}
+        subgroupShuffleXor(record.{{ field }}, bits),
+{% endfor %}
+    );
+}
+{% endif %}
 
 // The record of the workgroup, from one of each of its threads; for thread 0 alone.
-fn fold_records(own: Record, thread: u32) -> Record {
-    folded[thread] = own;
-    workgroupBarrier();
-    // A loop, since drivers take long over many barriers in a row.
-    for (var half = {{ RECORD_THREADS // 2 }}u; half > 0u; half /= 2u) {
-        if (thread < half) {
-            folded[thread] = combined(folded[thread], folded[thread + half]);
-        }
-        workgroupBarrier();
-    }
-    return folded[0];
-}
+{{ fold(subgroups, "fold_records", "Record", "folded", RECORD_THREADS, "combined", "from_thread", fold_again is defined) }}

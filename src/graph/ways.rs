@@ -51,7 +51,7 @@ pub struct Way {
 pub struct Ways {
     /// The problem, whatever buffers it is about: choices are remembered by it.
     pub problem: String,
-    /// Floating-point operations.
+    /// Floating-point operations; 0 of what `study::tune` does not time.
     pub flops: f64,
     /// The ways. The first one runs everywhere.
     pub all: Vec<Way>,

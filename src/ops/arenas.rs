@@ -176,13 +176,9 @@ fn scaled<R: Real>(len: usize, pair: impl Fn(usize) -> (R, R), record: &mut [R])
 
 /// A workgroup to each chunk.
 fn dispatch(entry: &'static str, binds: Vec<Bind>, chunks: usize) -> GpuWork {
-    let shader = Shader::plain("arenas", entry);
-    GpuWork::one(Dispatch {
-        shader,
-        binds,
-        params: vec![("chunks", chunks.into())],
-        workgroups: Dispatch::fold(chunks),
-    })
+    let shader = Shader { stem: "arenas", entry, vars: vec![gpu::in_memory()] };
+    let params = vec![("chunks", chunks.into())];
+    gpu::recording(GpuWork::one(Dispatch { shader, binds, params, workgroups: Dispatch::fold(chunks) }), 0)
 }
 
 /// Checks that the inputs are arenas of one size and chunk lengths; gives the type of a record a chunk.

@@ -2,6 +2,7 @@
 //! for a bias (Goodfellow 2015, arXiv:1510.01799). Exact where an example is one row.
 
 use super::expect_dtypes;
+use super::gpu;
 use super::record::{self, MAX, NON_FINITE, OfNorms, RECORD, SQUARES, scale_of};
 use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
@@ -205,8 +206,8 @@ impl Op for ExampleStats {
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
         let [x, z] = [inputs[0].shape, inputs[1].shape];
         let groups = outputs[0].shape.dim(0);
-        GpuWork::one(Dispatch {
-            shader: Shader::plain("examples", "example_stats"),
+        let work = GpuWork::one(Dispatch {
+            shader: Shader { stem: "examples", entry: "example_stats", vars: vec![gpu::in_memory()] },
             binds: vec![Bind::In(0), Bind::In(1), Bind::Out(0)],
             params: vec![
                 ("rows", x.dim(0).into()),
@@ -216,6 +217,8 @@ impl Op for ExampleStats {
                 ("bias", f64::from(u8::from(self.bias)).into()),
             ],
             workgroups: Dispatch::fold(groups),
-        })
+        });
+        // Magnitudes and sums of x and ∂L/∂z, to each thread.
+        gpu::recording(work, 2 * 8 * gpu::RECORD_THREADS)
     }
 }

@@ -1,7 +1,8 @@
 //! What the GPU dispatches of several ops share: a thread for each element, some threads for each row, broadcast axes.
 
+use super::record::RECORD;
 use crate::base::Shape;
-use crate::graph::{Bind, Dispatch, GpuWork, Scalar, Shader};
+use crate::graph::{Bind, Class, Dispatch, GpuWork, Needs, SUBGROUP, Scalar, Shader, Way, Ways};
 
 /// Threads of a workgroup in shaders that give each thread an element.
 pub(crate) const THREADS: usize = 256;
@@ -38,6 +39,48 @@ pub(crate) fn lanes(width: usize) -> usize {
     if width <= 16 { 1 } else { (width / 8).next_power_of_two().clamp(4, ROW_THREADS) }
 }
 
+/// The variable of templates that says whether threads reduce in subgroups, where they do not. [`reducing`] sets it.
+pub(crate) fn in_memory() -> (&'static str, String) {
+    (SUBGROUPS, "0".to_owned())
+}
+
+const SUBGROUPS: &str = "subgroups";
+
+/// Work whose first dispatch reduces, in both ways of `shaders/lib/lanes.wgsl`: by workgroup memory alone, or by subgroups as far as they
+/// reach. Both add in the same order. The dispatches that can do either have the variable [`in_memory`]; the first has workgroups of
+/// `threads` and so many bytes of workgroup memory each way.
+pub(crate) fn reducing(work: GpuWork, threads: usize, bytes: [usize; 2]) -> GpuWork {
+    let Some(first) = work.dispatches.first() else { return work };
+    let problem = format!("{} of {:?}", first.shader.entry, first.params);
+    let mut by_subgroups = work.clone();
+    for (name, value) in by_subgroups.dispatches.iter_mut().flat_map(|dispatch| &mut dispatch.shader.vars) {
+        if *name == SUBGROUPS {
+            *value = "1".to_owned();
+        }
+    }
+    let way = |name: &str, subgroups: bool, bytes: usize, work: GpuWork| Way {
+        name: name.to_owned(),
+        needs: Needs { workgroup_bytes: bytes as u32, threads: threads as u32, subgroups },
+        work,
+    };
+    let all = vec![way("memory", false, bytes[0], work.clone()), way(SUBGROUPS, true, bytes[1], by_subgroups)];
+    let wanted = Class::ALL.map(|_| vec![1]);
+    GpuWork { ways: Some(Box::new(Ways { problem, flops: 0.0, all, wanted })), ..work }
+}
+
+/// Work whose workgroups make records, as [`reducing`]; its first dispatch has `more` bytes of workgroup memory beside them where
+/// threads do not reduce in subgroups.
+pub(crate) fn recording(work: GpuWork, more: usize) -> GpuWork {
+    let bytes = RECORD_THREADS * RECORD * 4;
+    reducing(work, RECORD_THREADS, [bytes + more, bytes])
+}
+
+/// Bytes of workgroup memory of the sums of rows, for `lanes` threads to a row: [`reducing`].
+pub(crate) fn row_bytes(threads: usize, lanes: usize) -> [usize; 2] {
+    let bytes = threads * 4;
+    [bytes, if lanes > SUBGROUP as usize { bytes } else { 0 }]
+}
+
 /// A dispatch over the rows of `shape` along its last axis. The parameters begin with `rows` and `width`.
 pub(crate) fn by_rows(
     stem: &'static str,
@@ -53,12 +96,13 @@ pub(crate) fn by_rows(
     let mut params = vec![("rows", rows.into()), ("width", width.into())];
     params.extend_from_slice(more);
     let lanes = lanes(width);
-    GpuWork::one(Dispatch {
-        shader: Shader { stem, entry, vars: vec![("lanes", lanes.to_string())] },
+    let work = GpuWork::one(Dispatch {
+        shader: Shader { stem, entry, vars: vec![("lanes", lanes.to_string()), in_memory()] },
         binds: binds.to_vec(),
         params,
         workgroups: Dispatch::fold(rows.div_ceil(ROW_THREADS / lanes)),
-    })
+    });
+    if lanes == 1 { work } else { reducing(work, ROW_THREADS, row_bytes(ROW_THREADS, lanes)) }
 }
 
 /// The names of the extents of merged axes. The first one is never needed.

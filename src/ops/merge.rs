@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 pub struct Traits {
     /// Threads of a workgroup.
     pub threads: usize,
-    /// Whether its threads wait for each other. If not, they may be counted out to workgroups of any size.
+    /// Whether its threads wait for each other or hand each other numbers. If not, they may be counted out to workgroups of any size.
     pub waits: bool,
     /// The workgroup memory that it declares: text and bytes.
     pub memory: Vec<(String, usize)>,
@@ -108,11 +108,9 @@ fn traits_of(items: &[Item]) -> Option<Traits> {
             buffers.insert(binding, ty.trim_end_matches(';').to_owned());
         }
     }
-    // What threads of a subgroup do together has to be reached by all of them, which a compiler does not see of a branch.
-    if items.iter().any(|item| item.text().contains("subgroup")) {
-        return None;
-    }
-    let waits = items.iter().any(|item| item.text().contains("Barrier("));
+    // Either way all threads of a workgroup have to come there together: they do, since a workgroup runs one part alone.
+    let together = |text: &str| text.contains("Barrier(") || text.contains("subgroup");
+    let waits = items.iter().any(|item| together(&item.text()));
     Some(Traits { threads, waits, memory, buffers: buffers.into_values().collect() })
 }
 
@@ -131,16 +129,23 @@ fn workgroup_bytes(item: &Item) -> Option<usize> {
     len.trim().trim_end_matches('u').parse::<usize>().ok().map(|len| len * bytes)
 }
 
-/// The arguments of an entry point in order: whether each is the workgroup's number, else it is the thread's. None if there are
-/// others.
-fn arguments(entry: &Item) -> Option<Vec<bool>> {
+/// What an entry point can be told, and what the whole calls it. The last ones are of its subgroup.
+const ARGUMENTS: [(&str, &str); 5] = [
+    (GROUP, "id"),
+    (THREAD, "thread"),
+    ("@builtin(subgroup_id) ", "subgroup"),
+    ("@builtin(subgroup_invocation_id) ", "place"),
+    ("@builtin(subgroup_size) ", "subgroup_size"),
+];
+const GROUP: &str = "@builtin(workgroup_id) ";
+const THREAD: &str = "@builtin(local_invocation_index) ";
+
+/// The arguments of an entry point in order, each a row of [`ARGUMENTS`]. None if there are others.
+fn arguments(entry: &Item) -> Option<Vec<(&'static str, &'static str)>> {
     let text = entry.text();
     let head = text.split_once('{')?.0;
     let list = head.split_once(&format!("fn {}(", entry.name))?.1.trim_end().strip_suffix(')')?;
-    let of = |argument: &str| {
-        let known = [("@builtin(workgroup_id) ", true), ("@builtin(local_invocation_index) ", false)];
-        known.iter().find(|(builtin, _)| argument.starts_with(builtin)).map(|&(_, is_group)| is_group)
-    };
+    let of = |argument: &str| ARGUMENTS.into_iter().find(|(builtin, _)| argument.starts_with(builtin));
     list.split(',').map(str::trim).filter(|argument| !argument.is_empty()).map(of).collect()
 }
 
@@ -248,6 +253,8 @@ struct Whole {
     shared: BTreeMap<String, String>,
     /// The names of buffers that are declared, by slot.
     buffers: BTreeMap<usize, String>,
+    /// What its parts are told, beside [`GROUP`] and [`THREAD`] whether they are or not.
+    arguments: BTreeSet<(&'static str, &'static str)>,
     text: String,
     params: String,
     ends: String,
@@ -283,8 +290,7 @@ impl Whole {
                 }
                 Kind::Entry => {
                     let body = body.split_once("fn ").map_or("", |(_, rest)| rest);
-                    let body =
-                        body.replace("@builtin(workgroup_id) ", "").replace("@builtin(local_invocation_index) ", "");
+                    let body = ARGUMENTS.iter().fold(body.to_owned(), |body, (builtin, _)| body.replace(builtin, ""));
                     let _ = writeln!(self.text, "fn {body}");
                     self.call(i, item, traits);
                 }
@@ -326,10 +332,11 @@ impl Whole {
         let start = if i == 0 { "0u".to_owned() } else { format!("bundle.end{}", i - 1) };
         let each = !traits.waits && traits.threads != self.threads;
         let arguments = arguments(entry).unwrap_or_default();
-        let argument = |&is_group: &bool| match (is_group, each) {
-            (true, _) => format!("vec3<u32>(number - {start}, 0u, 0u)"),
-            (false, true) => "own".to_owned(),
-            (false, false) => "thread".to_owned(),
+        self.arguments.extend(&arguments);
+        let argument = |&(builtin, name): &(&str, &str)| match builtin {
+            GROUP => format!("vec3<u32>(number - {start}, 0u, 0u)"),
+            THREAD if each => "own".to_owned(),
+            _ => name.to_owned(),
         };
         let list = arguments.iter().map(argument).collect::<Vec<_>>().join(", ");
         let call = format!("{}_m{i}({list});", entry.name);
@@ -345,10 +352,17 @@ impl Whole {
 
     fn text(&self) -> String {
         let Self { threads, text, params, ends, calls, .. } = self;
+        let is_told =
+            |argument: &&(&str, &str)| [GROUP, THREAD].contains(&argument.0) || self.arguments.contains(argument);
+        let told = |(builtin, name): &(&str, &str)| match *builtin {
+            GROUP => format!("{builtin}{name}: vec3<u32>"),
+            _ => format!("{builtin}{name}: u32"),
+        };
+        let arguments = ARGUMENTS.iter().filter(is_told).map(told).collect::<Vec<_>>().join(", ");
         format!(
             "struct Bundle {{\n{ends}{params}}}\n\n@group(0) @binding(0) var<uniform> bundle: Bundle;\n\n{text}\n\
              @compute @workgroup_size({threads})\n\
-             fn {ENTRY}(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {{\n    \
+             fn {ENTRY}({arguments}) {{\n    \
              let number = id.x;\n{calls}\n}}\n"
         )
     }
@@ -411,7 +425,7 @@ mod tests {
     #[test]
     fn what_a_part_cannot_have_makes_it_none() {
         for (from, to) in [
-            ("@builtin(local_invocation_index) thread", "@builtin(subgroup_size) thread"),
+            ("@builtin(local_invocation_index) thread", "@builtin(num_subgroups) thread"),
             ("vec2<f32>, 12", "mat2x2<f32>, 12"),
             ("@workgroup_size(64)", "@workgroup_size(size)"),
         ] {

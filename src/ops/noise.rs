@@ -5,6 +5,7 @@
 //! ‖g‖²/n is as large in the mean as that of a single example, but for the part of the gradient without noise in it.
 
 use super::expect_dtypes;
+use super::gpu;
 use super::record::{self, CHUNK, NON_FINITE, OfNorms, RECORD};
 use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
 use crate::graph::{Bind, Dispatch, GpuWork, Io, Op, Shader};
@@ -136,10 +137,12 @@ impl Op for MicroStats {
 /// A workgroup to each record of a value of this shape.
 fn dispatch(entry: &'static str, vars: Vec<(&'static str, String)>, binds: Vec<Bind>, shape: &Shape) -> GpuWork {
     let groups = groups(shape);
-    GpuWork::one(Dispatch {
+    let vars = vars.into_iter().chain([gpu::in_memory()]).collect();
+    let work = GpuWork::one(Dispatch {
         shader: Shader { stem: "noise", entry, vars },
         binds,
         params: vec![("groups", groups.into()), ("len", shape.len().into())],
         workgroups: Dispatch::fold(groups),
-    })
+    });
+    gpu::recording(work, 0)
 }

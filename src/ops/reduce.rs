@@ -38,12 +38,17 @@ impl Sum {
             return GpuWork::default();
         }
         let (part, parts) = parts(outer, summed, inner);
-        if parts == 1 {
-            return GpuWork::one(partial_sums((outer, summed, inner), (part, 1), Bind::In(0), Bind::Out(0)));
-        }
-        let cut = partial_sums((outer, summed, inner), (part, parts), Bind::In(0), Bind::Scratch(0));
-        let fold = partial_sums((outer, parts, inner), (parts, 1), Bind::Scratch(0), Bind::Out(0));
-        GpuWork::several(vec![outer * parts * inner], vec![cut, fold])
+        let first = Partial::of((outer, summed, inner), (part, parts));
+        let work = if parts == 1 {
+            GpuWork::one(first.dispatch(Bind::In(0), Bind::Out(0)))
+        } else {
+            let rest = Partial::of((outer, parts, inner), (parts, 1));
+            let dispatches =
+                vec![first.dispatch(Bind::In(0), Bind::Scratch(0)), rest.dispatch(Bind::Scratch(0), Bind::Out(0))];
+            GpuWork::several(vec![outer * parts * inner], dispatches)
+        };
+        let Partial { threads, lanes, .. } = first;
+        if lanes == 1 { work } else { gpu::reducing(work, threads, gpu::row_bytes(threads, lanes)) }
     }
 
     fn run<R: Real>(&self, io: &mut Io<'_, R>) {
@@ -93,33 +98,48 @@ fn parts(outer: usize, summed: usize, inner: usize) -> (usize, usize) {
     (part, summed.div_ceil(part).max(1))
 }
 
-/// The dispatch that sums `part` terms at a time of the middle axis of `from`, in `extents`, into `to`.
-fn partial_sums(extents: (usize, usize, usize), (part, parts): (usize, usize), from: Bind, to: Bind) -> Dispatch {
-    let (outer, summed, inner) = extents;
-    let count = outer * parts * inner;
-    let (entry, lanes) = if inner == 1 { ("sum_rows", gpu::lanes(part)) } else { ("sum_columns", 1) };
-    // What a small workgroup can do alone leaves no thread idle, and can run beside measurements of that size.
-    let threads = if count * lanes <= gpu::RECORD_THREADS { gpu::RECORD_THREADS } else { gpu::ROW_THREADS };
-    let access = if matches!(from, Bind::In(_)) { "read" } else { "read_write" };
-    Dispatch {
-        shader: Shader {
-            stem: "reduce",
-            entry,
-            vars: vec![
-                ("lanes", lanes.to_string()),
-                ("row_threads", threads.to_string()),
-                ("access", access.to_owned()),
+/// Sums of so many terms at a time of the middle axis on a GPU.
+struct Partial {
+    extents: (usize, usize, usize),
+    /// Terms to a part, and parts.
+    cut: (usize, usize),
+    /// Threads to a sum, and to a workgroup.
+    lanes: usize,
+    threads: usize,
+}
+
+impl Partial {
+    fn of(extents: (usize, usize, usize), cut: (usize, usize)) -> Self {
+        let (outer, _, inner) = extents;
+        let lanes = if inner == 1 { gpu::lanes(cut.0) } else { 1 };
+        // What a small workgroup can do alone leaves no thread idle, and can run beside measurements of that size.
+        let small = outer * cut.1 * inner * lanes <= gpu::RECORD_THREADS;
+        Self { extents, cut, lanes, threads: if small { gpu::RECORD_THREADS } else { gpu::ROW_THREADS } }
+    }
+
+    fn dispatch(&self, from: Bind, to: Bind) -> Dispatch {
+        let Self { extents: (outer, summed, inner), cut: (part, parts), lanes, threads } = *self;
+        let count = outer * parts * inner;
+        let access = if matches!(from, Bind::In(_)) { "read" } else { "read_write" };
+        let vars = vec![
+            ("lanes", lanes.to_string()),
+            ("row_threads", threads.to_string()),
+            ("access", access.to_owned()),
+            gpu::in_memory(),
+        ];
+        let entry = if inner == 1 { "sum_rows" } else { "sum_columns" };
+        Dispatch {
+            shader: Shader { stem: "reduce", entry, vars },
+            binds: vec![from, to],
+            params: vec![
+                ("count", count.into()),
+                ("summed", summed.into()),
+                ("inner", inner.into()),
+                ("part", part.into()),
+                ("parts", parts.into()),
             ],
-        },
-        binds: vec![from, to],
-        params: vec![
-            ("count", count.into()),
-            ("summed", summed.into()),
-            ("inner", inner.into()),
-            ("part", part.into()),
-            ("parts", parts.into()),
-        ],
-        workgroups: Dispatch::fold(count.div_ceil(threads / lanes)),
+            workgroups: Dispatch::fold(count.div_ceil(threads / lanes)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
 use super::{examples, histogram, record, stats, units};
 use crate::base::{Error, Real, Result};
-use crate::graph::{Dispatch, Shader};
+use crate::graph::{Dispatch, SUBGROUP, Shader};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ macro_rules! templates {
 }
 
 templates! {
-    "lib/grid.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/matmul_direct.wgsl" "lib/matmul_tiled.wgsl" "lib/record.wgsl"
+    "lib/grid.wgsl" "lib/lanes.wgsl" "lib/macros.wgsl" "lib/math.wgsl" "lib/matmul_direct.wgsl" "lib/matmul_tiled.wgsl" "lib/record.wgsl"
     "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
     "arenas.wgsl" "dropout.wgsl" "examples.wgsl" "gather.wgsl" "histogram.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "noise.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
@@ -25,7 +25,8 @@ templates! {
 }
 
 /// The numbers that shaders share with the host.
-const NUMBERS: [(&str, usize); 20] = [
+const NUMBERS: [(&str, usize); 21] = [
+    ("SUBGROUP", SUBGROUP as usize),
     ("THREADS", THREADS),
     ("ROW_THREADS", ROW_THREADS),
     ("RECORD_THREADS", RECORD_THREADS),

@@ -2,7 +2,7 @@
 //! table, with the clip factor and the halt flag computed there too. See [`super::record`] for what a record holds.
 
 use super::expect_dtypes;
-use super::gpu::Params;
+use super::gpu::{self, Params};
 use super::record::{
     self, CHUNK, MAX, NON_FINITE, OfGradients, OfTaps, RECORD, SQUARES, SUM, WEIGHT_SQUARES, scale_of,
 };
@@ -177,8 +177,10 @@ fn dispatch(
     binds: Vec<Bind>,
     params: Params,
     records: usize,
-) -> Dispatch {
-    Dispatch { shader: Shader { stem: "stats", entry, vars }, binds, params, workgroups: Dispatch::fold(records) }
+) -> GpuWork {
+    let vars = vars.into_iter().chain([gpu::in_memory()]).collect();
+    let shader = Shader { stem: "stats", entry, vars };
+    gpu::recording(GpuWork::one(Dispatch { shader, binds, params, workgroups: Dispatch::fold(records) }), 0)
 }
 
 /// Records that one thread takes at a time: about 64 Ki elements.
@@ -230,7 +232,7 @@ impl Op for TapStats {
         }
         let binds = (0..inputs.len()).map(Bind::In).chain([Bind::Out(0)]).collect();
         let vars = vec![("values", values.to_string())];
-        GpuWork::one(dispatch("tap_stats", vars, binds, params, outputs[0].shape.dim(0)))
+        dispatch("tap_stats", vars, binds, params, outputs[0].shape.dim(0))
     }
 }
 
@@ -313,7 +315,7 @@ impl Op for ChunkStats {
         let chunks = inputs[1].shape.dim(0);
         let params = vec![("limit", self.clip_value.unwrap_or(f64::from(f32::MAX)).into()), ("chunks", chunks.into())];
         let vars = vec![("clip", u8::from(self.clip_value.is_some()).to_string())];
-        GpuWork::one(dispatch("chunk_stats", vars, vec![Bind::In(0), Bind::In(1), Bind::Out(0)], params, chunks))
+        dispatch("chunk_stats", vars, vec![Bind::In(0), Bind::In(1), Bind::Out(0)], params, chunks)
     }
 }
 
@@ -373,7 +375,7 @@ impl Op for ClipFactor {
         let records = inputs[0].shape.len() / RECORD;
         let params = vec![("records", records.into()), ("max_norm", self.max_norm.unwrap_or(0.0).into())];
         let vars = vec![("clip", u8::from(self.max_norm.is_some()).to_string())];
-        GpuWork::one(dispatch("clip_factor", vars, vec![Bind::In(0), Bind::Out(0)], params, 1))
+        dispatch("clip_factor", vars, vec![Bind::In(0), Bind::Out(0)], params, 1)
     }
 }
 
@@ -454,6 +456,6 @@ impl Op for Fold {
             vec![("accumulate", u8::from(self.accumulate).to_string()), ("loss", u8::from(self.loss).to_string())];
         let loss = self.loss.then_some(Bind::In(4));
         let binds = [Bind::In(0), Bind::In(1)].into_iter().chain(loss).chain([Bind::Out(0), Bind::Out(1)]).collect();
-        GpuWork::one(dispatch("fold", flags, binds, vec![("rows", rows.into())], rows))
+        dispatch("fold", flags, binds, vec![("rows", rows.into())], rows)
     }
 }

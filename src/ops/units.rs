@@ -1,6 +1,7 @@
 //! Units that give nothing, and activations on a flat end.
 
 use super::expect_dtypes;
+use super::gpu;
 use super::record::{RECORD, ZEROS};
 use super::stats::{TapStats, rows_of_group};
 use crate::base::{DType, Error, Real, Result, Shape, Type, vectorized};
@@ -108,7 +109,7 @@ impl Op for UnitAges {
             ("most", AGE_MAX.into()),
         ];
         let dispatch = |entry, binds, workgroups| Dispatch {
-            shader: Shader::plain("units", entry),
+            shader: Shader { stem: "units", entry, vars: vec![gpu::in_memory()] },
             binds,
             params: params.clone(),
             workgroups,
@@ -116,7 +117,7 @@ impl Op for UnitAges {
         // All ages are counted before one is changed.
         let count = dispatch("count_dead", vec![Bind::Out(0), Bind::Out(1)], Dispatch::fold(1));
         let grow = dispatch("grow_ages", vec![Bind::In(0), Bind::Out(0)], Dispatch::fold(units.div_ceil(UNITS_EACH)));
-        GpuWork::several(Vec::new(), vec![count, grow])
+        gpu::recording(GpuWork::several(Vec::new(), vec![count, grow]), 0)
     }
 }
 
@@ -167,8 +168,8 @@ impl Op for Saturated {
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
         let (z, groups) = (&inputs[0].shape, outputs[0].shape.dim(0));
-        GpuWork::one(Dispatch {
-            shader: Shader::plain("units", "saturated"),
+        let work = GpuWork::one(Dispatch {
+            shader: Shader { stem: "units", entry: "saturated", vars: vec![gpu::in_memory()] },
             binds: vec![Bind::In(0), Bind::Out(0)],
             params: vec![
                 ("groups", groups.into()),
@@ -178,6 +179,7 @@ impl Op for Saturated {
                 ("limit", self.limit.into()),
             ],
             workgroups: Dispatch::fold(groups),
-        })
+        });
+        gpu::recording(work, 0)
     }
 }

@@ -4,6 +4,7 @@
 //! mean g is, the sample variance is v = (B·q − g²)·B/(B − 1).
 
 use super::expect_dtypes;
+use super::gpu::{self, Params};
 use super::record::{self, CHUNK, NON_FINITE, OfTaps, RECORD, STEP_SQUARES, WEIGHT_SQUARES, ZEROS};
 use super::stats::{chunks_of, chunkwise};
 use crate::base::{DType, Error, Real, Result, Shape, Type, Wide, arch};
@@ -150,17 +151,20 @@ impl Op for VarianceStats {
 
     fn gpu(&self, _: &[Type], outputs: &[Type]) -> GpuWork {
         let chunks = outputs[0].shape.dim(0);
-        GpuWork::one(Dispatch {
-            shader: Shader::plain("variance", "variance_stats"),
-            binds: vec![Bind::In(0), Bind::In(1), Bind::In(2), Bind::Out(0)],
-            params: vec![
-                ("chunks", chunks.into()),
-                ("room", rounding::<f32>().into()),
-                ("least", f64::from(least::<f32>()).into()),
-            ],
-            workgroups: Dispatch::fold(chunks),
-        })
+        let params = vec![
+            ("chunks", chunks.into()),
+            ("room", rounding::<f32>().into()),
+            ("least", f64::from(least::<f32>()).into()),
+        ];
+        dispatch("variance_stats", 3, params, chunks)
     }
+}
+
+/// A workgroup to each record, from all of so many inputs.
+fn dispatch(entry: &'static str, inputs: usize, params: Params, records: usize) -> GpuWork {
+    let shader = Shader { stem: "variance", entry, vars: vec![gpu::in_memory()] };
+    let binds = (0..inputs).map(Bind::In).chain([Bind::Out(0)]).collect();
+    gpu::recording(GpuWork::one(Dispatch { shader, binds, params, workgroups: Dispatch::fold(records) }), 0)
 }
 
 /// Records of ratios whose denominators are damped. Inputs: g, q [chunks·1024], lengths `[chunks]`, owners `[chunks]` (the tensor of
@@ -248,12 +252,7 @@ impl Op for StoppingStats {
             ("least", f64::from(least::<f32>()).into()),
             ("relative", self.relative.into()),
         ];
-        GpuWork::one(Dispatch {
-            shader: Shader::plain("variance", "stopping_stats"),
-            binds: (0..6).map(Bind::In).chain([Bind::Out(0)]).collect(),
-            params,
-            workgroups: Dispatch::fold(chunks),
-        })
+        dispatch("stopping_stats", 6, params, chunks)
     }
 }
 
@@ -297,11 +296,7 @@ impl Op for VectorStats {
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
         let groups = outputs[0].shape.dim(0);
-        GpuWork::one(Dispatch {
-            shader: Shader::plain("variance", "vector_stats"),
-            binds: vec![Bind::In(0), Bind::Out(0)],
-            params: vec![("chunks", groups.into()), ("len", inputs[0].shape.len().into())],
-            workgroups: Dispatch::fold(groups),
-        })
+        let params = vec![("chunks", groups.into()), ("len", inputs[0].shape.len().into())];
+        dispatch("vector_stats", 1, params, groups)
     }
 }

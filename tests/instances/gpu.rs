@@ -22,6 +22,8 @@ pub struct Gpu {
     queue: wgpu::Queue,
     /// Pipelines by shader, access of the buffers and checks: many cases share them.
     pipelines: RefCell<HashMap<Key, Pipeline>>,
+    /// What is done to the text of every shader.
+    edit: Box<dyn Fn(String) -> String>,
 }
 
 /// A shader, which of its buffers are written, and how it is checked.
@@ -75,7 +77,14 @@ impl Gpu {
             device,
             queue,
             pipelines: RefCell::default(),
+            edit: Box::new(|text| text),
         })
+    }
+
+    /// From now on the text of every shader is changed so.
+    pub fn edit(&mut self, edit: impl Fn(String) -> String + 'static) {
+        self.edit = Box::new(edit);
+        self.pipelines.take();
     }
 
     /// Runs `work` and returns the outputs' words. `outputs` are their contents before, `None` for poison, with lengths.
@@ -171,7 +180,7 @@ impl Gpu {
         layouts: &[wgpu::BindGroupLayout; 2],
         checks: Checks,
     ) -> wgpu::ComputePipeline {
-        let source = shaders::source(&dispatch.shader).expect("the shader renders");
+        let source = (self.edit)(shaders::source(&dispatch.shader).expect("the shader renders"));
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(dispatch.shader.entry),
             source: wgpu::ShaderSource::Wgsl(Cow::Owned(source)),

@@ -3,6 +3,7 @@
 use super::{Rule, Update};
 use crate::base::Type;
 use crate::graph::{Bind, Dispatch, GpuWork, Shader};
+use crate::ops::gpu;
 
 /// The dispatch of an update of these inputs.
 pub(super) fn work(op: &Update, inputs: &[Type]) -> GpuWork {
@@ -13,7 +14,7 @@ pub(super) fn work(op: &Update, inputs: &[Type]) -> GpuWork {
     let (a, b, c, epsilon) = constants(&op.rule);
     let states = op.rule.states();
     let outputs = 1 + states + usize::from(op.measure);
-    GpuWork::one(Dispatch {
+    let work = GpuWork::one(Dispatch {
         shader: Shader { stem: "optimize", entry: "update", vars: vars(op) },
         binds: [Bind::In(1), Bind::In(2), Bind::In(3)].into_iter().chain((0..outputs).map(Bind::Out)).collect(),
         params: vec![
@@ -27,7 +28,8 @@ pub(super) fn work(op: &Update, inputs: &[Type]) -> GpuWork {
             ("root", op.rule.root_of_least::<f32>().into()),
         ],
         workgroups: Dispatch::fold(chunks),
-    })
+    });
+    if op.measure { gpu::recording(work, 0) } else { work }
 }
 
 /// The constants a, b, c and ε of a rule's formula in the shader.
@@ -70,5 +72,6 @@ fn vars(op: &Update) -> Vec<(&'static str, String)> {
         ("decoupled", flag(decoupled)),
         ("clip_norm", flag(op.clip_norm)),
         ("measure", flag(op.measure)),
+        gpu::in_memory(),
     ]
 }
