@@ -18,7 +18,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     settings::set_device(&mut saved.config, &args.device)?;
     let device = run::open_device(&saved.config)?;
     let scores = Predictor::new(&saved, device)?.evaluate(&data)?;
-    let names = saved.preprocessing.class_names.as_deref();
+    let names = saved.preprocessing.target_names();
     if let Some(path) = &args.csv {
         write_atomic(path, &evaluation::to_csv(&scores, names)?)?;
     }

@@ -13,8 +13,7 @@ use std::fmt::Write as _;
 /// Measures the noise of the gradient, and says what it advises.
 pub fn run(args: &NoiseArgs) -> Result<()> {
     let mut config = settings::resolve(&args.config)?;
-    let numbers = [("seed", args.seed), ("epochs", args.epochs), ("max_steps", args.max_steps)];
-    config.set_all(numbers.into_iter().filter_map(|(key, n)| Some(format!("train.{key}={}", n?))))?;
+    settings::set_numbers(&mut config, args.seed, args.epochs, args.max_steps)?;
     settings::set_device(&mut config, &args.device)?;
     let study = study::noise(&config, &mut progress("step"))?;
     if args.json {

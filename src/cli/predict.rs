@@ -47,8 +47,8 @@ fn class_name(class: usize, saved: &SavedModel) -> String {
 
 /// The names of predicted values: the columns that were the targets, where the data was a table.
 fn value_names(width: usize, saved: &SavedModel) -> Vec<String> {
-    match (&saved.preprocessing.columns, width) {
-        (Some(columns), _) => columns.targets.names.clone(),
+    match (saved.preprocessing.target_names(), width) {
+        (Some(names), _) => names.to_vec(),
         (_, 1) => vec!["value".into()],
         _ => (0..width).map(|i| format!("value {i}")).collect(),
     }

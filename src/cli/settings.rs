@@ -4,6 +4,7 @@ use super::args::{ConfigArgs, DeviceArgs, TrainArgs};
 use crate::base::{Error, Result};
 use crate::config::Config;
 use crate::run::folder::RunFolder;
+use std::fmt::Display;
 use std::path::Path;
 
 /// The file in which a run keeps its settings.
@@ -52,24 +53,36 @@ pub fn resolve_train(args: &TrainArgs) -> Result<Config> {
         }
         None => resolve(&args.config)?,
     };
-    let numbers = [("seed", args.seed), ("epochs", args.epochs), ("max_steps", args.max_steps)];
-    let numbers = numbers.into_iter().filter_map(|(key, n)| Some(format!("train.{key}={}", n?)));
-    let time = args.max_time.as_deref().map(|time| format!("train.max_time={}", quoted(time)));
     let ids: Vec<String> = args.stop_on.iter().map(|id| quoted(id)).collect();
-    let stop_on = (!ids.is_empty()).then(|| format!("verdicts.stop_on=[{}]", ids.join(", ")));
-    config.set_all(numbers.chain(time).chain(stop_on))?;
+    set_numbers(&mut config, args.seed, args.epochs, args.max_steps)?;
+    let max_time = args.max_time.as_deref().map(quoted);
+    set_flag(&mut config, "--max-time", "train.max_time", max_time)?;
+    let stop_on = (!ids.is_empty()).then(|| format!("[{}]", ids.join(", ")));
+    set_flag(&mut config, "--stop-on", "verdicts.stop_on", stop_on)?;
     set_device(&mut config, &args.device)?;
     Ok(config)
 }
 
+/// Changes what a flag stands for, if it is given. Errors name the flag and the key.
+pub fn set_flag(config: &mut Config, flag: &str, key: &str, value: Option<impl Display>) -> Result<()> {
+    config.set_all_for(flag, value.map(|value| format!("{key}={value}")))
+}
+
+/// Puts seed and end of a training into the settings, those that were asked for.
+pub fn set_numbers(config: &mut Config, seed: Option<u64>, epochs: Option<u64>, max_steps: Option<u64>) -> Result<()> {
+    set_flag(config, "--seed", "train.seed", seed)?;
+    set_flag(config, "--epochs", "train.epochs", epochs)?;
+    set_flag(config, "--max-steps", "train.max_steps", max_steps)
+}
+
 /// Puts device and precision that were asked for into the settings, so that the record of the run has them.
 pub fn set_device(config: &mut Config, args: &DeviceArgs) -> Result<()> {
-    let flags = [("device.device", &args.device), ("train.precision", &args.precision)];
-    config.set_all(flags.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", quoted(text.as_deref()?)))))
+    set_flag(config, "--device", "device.device", args.device.as_deref().map(quoted))?;
+    set_flag(config, "--precision", "train.precision", args.precision.as_deref().map(quoted))
 }
 
 /// A TOML string: `0` as a device is a name, not a number.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -98,8 +111,12 @@ mod tests {
     #[test]
     fn errors_name_the_key() {
         for (line, expected) in [
-            ("train --epochs 0", "train.epochs: 0 is out of range"),
-            ("train --max-time soon", "train.max_time: expected seconds"),
+            ("train --epochs 0", "--epochs: train.epochs: 0 is out of range"),
+            ("train --max-steps 0", "--max-steps: train.max_steps: 0 is out of range"),
+            ("train --max-time soon", "--max-time: train.max_time: expected seconds"),
+            ("train --device=", "--device: device.device: expected the name of a device"),
+            ("train --precision f16", "--precision: train.precision: expected"),
+            ("train --epochs 3 --set train.epochs=0", "--set: train.epochs: 0 is out of range"),
             ("train nowhere.toml", "nowhere.toml: the config cannot be read"),
             ("train --resume nowhere", "nowhere: there is no such folder"),
         ] {

@@ -25,7 +25,7 @@ pub use keys::{Key, When, keys, reference};
 pub use model::{Approximate, Init, Layer, LinearInit, Model};
 pub use nearest::nearest;
 pub use optimizer::Optimizer;
-pub use output::{CheckpointEvery, Device, Record, RecordEvery, Validate, ValidateEvery, Verdicts};
+pub use output::{Auto, Device, Record, Rhythm, Validate, Verdicts};
 pub use probes::{Preset, Probes, Timing};
 pub use setting::Range;
 pub use train::{
@@ -99,8 +99,10 @@ impl Config {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::input(&place, format!("the config cannot be read: {error}")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::input(&place, format!("the config cannot be read: {error}"))
+                .help("give a TOML file; `steepest config > net.toml` writes one to start from")
+        })?;
         let mut config = Self::from_toml_str(&text, &place)?;
         let absolute = std::path::absolute(path)
             .map_err(|error| Error::failure(&place, format!("its folder cannot be told: {error}")))?;

@@ -11,7 +11,7 @@ section! {
     /// How the model is judged on the validation part.
     pub struct Validate {
         /// When: `"epoch"` for the end of each epoch, a number of steps, 0 for never.
-        every: ValidateEvery = default(ValidateEvery::Epoch);
+        every: Rhythm = default(Rhythm::Epoch);
         /// After how many validations without a better loss training ends; never if not set.
         patience: Option<u64> = default(None).within(Range::AT_LEAST_1);
         /// Whether the parameters with the lowest validation loss are kept.
@@ -37,12 +37,12 @@ section! {
         /// The folder in which each run gets one of its own.
         dir: PathBuf = default("runs".into());
         /// Of how many steps one is written; `"auto"` writes every step of a short run and thins out a long one.
-        every: RecordEvery = default(RecordEvery::Auto).within(Range::AT_LEAST_1);
+        every: Auto<u64> = default(Auto::Auto).within(Range::AT_LEAST_1);
         /// How many of the last steps are kept in full, to be written if something goes wrong.
         flight: usize = default(1000);
         /// When the state is written from which a killed run goes on: `"epoch"` for the end of each epoch, a number of
         /// steps, 0 for never; `"auto"` writes every 16384 steps, more often where steps are large, and at the end.
-        checkpoint: CheckpointEvery = default(CheckpointEvery::Auto);
+        checkpoint: Auto<Rhythm> = default(Auto::Auto);
     }
 }
 
@@ -52,7 +52,7 @@ section! {
         /// `"auto"`, `"cpu"`, or the number or part of the name of a GPU.
         device: String = default("auto".into());
         /// Threads of the CPU; all of them if not set.
-        threads: Option<usize> = default(None).within(Range::AT_LEAST_1);
+        threads: Option<usize> = default(None).within(Range::THREADS);
         /// Device memory that may be used: bytes, or a text such as `"8GB"` or `"512MiB"`; what the driver tells if not set.
         memory_limit: Option<Bytes> = default(None);
         /// Whether kernels that `steepest tune` found the fastest here are left out. They add in another order than those of the table, so
@@ -61,18 +61,18 @@ section! {
     }
 }
 
-/// When the model is validated.
+/// When something comes again and again in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValidateEvery {
-    /// At the end of each epoch.
+pub enum Rhythm {
+    /// At the end of each epoch, however many steps it has.
     Epoch,
-    /// After so many steps, again and again.
+    /// After every so many steps.
     Steps(u64),
     /// Never.
     Never,
 }
 
-impl Setting for ValidateEvery {
+impl Setting for Rhythm {
     const RANGE: Range = Range::NON_NEGATIVE;
     fn type_name() -> String {
         "\"epoch\" | integer".into()
@@ -94,73 +94,38 @@ impl Setting for ValidateEvery {
     }
 }
 
-/// Of how many steps one is written.
+/// What is chosen by whoever knows more, if it is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordEvery {
-    /// All of a short run, fewer of a long one.
+pub enum Auto<T> {
+    /// It is chosen.
     Auto,
-    /// One of so many.
-    Steps(u64),
+    /// It is this.
+    Set(T),
 }
 
-impl Setting for RecordEvery {
+impl<T: Setting> Setting for Auto<T> {
+    const RANGE: Range = T::RANGE;
     fn type_name() -> String {
-        "\"auto\" | integer".into()
+        format!("\"auto\" | {}", T::type_name())
     }
     fn parse(value: &Value, place: &str) -> Result<Self> {
         match value {
             Value::String(word) if word == "auto" => Ok(Self::Auto),
-            Value::Integer(_) => u64::parse(value, place).map(Self::Steps),
-            _ => Err(wrong_type(place, Self::type_name(), value)),
+            // What is wrong with a number, the type itself says best.
+            Value::Integer(_) => T::parse(value, place).map(Self::Set),
+            _ => T::parse(value, place).map(Self::Set).map_err(|_| wrong_type(place, Self::type_name(), value)),
         }
     }
     fn to_toml(&self, detail: Detail) -> Option<Value> {
         match self {
             Self::Auto => Some(Value::String("auto".into())),
-            Self::Steps(steps) => steps.to_toml(detail),
+            Self::Set(set) => set.to_toml(detail),
         }
     }
     fn numbers(&self) -> Vec<f64> {
         match self {
             Self::Auto => Vec::new(),
-            Self::Steps(steps) => vec![*steps as f64],
-        }
-    }
-}
-
-/// When a checkpoint is written, beside the one at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckpointEvery {
-    /// So seldom that it costs next to nothing.
-    Auto,
-    /// At the end of each epoch.
-    Epoch,
-    /// After so many steps, again and again.
-    Steps(u64),
-    /// Never, and not at the end either.
-    Never,
-}
-
-impl Setting for CheckpointEvery {
-    const RANGE: Range = Range::NON_NEGATIVE;
-    fn type_name() -> String {
-        "\"auto\" | \"epoch\" | integer".into()
-    }
-    fn parse(value: &Value, place: &str) -> Result<Self> {
-        match value {
-            Value::String(word) if word == "auto" => Ok(Self::Auto),
-            Value::String(word) if word == "epoch" => Ok(Self::Epoch),
-            Value::Integer(0) => Ok(Self::Never),
-            Value::Integer(_) => u64::parse(value, place).map(Self::Steps),
-            _ => Err(wrong_type(place, Self::type_name(), value)),
-        }
-    }
-    fn to_toml(&self, detail: Detail) -> Option<Value> {
-        match self {
-            Self::Auto => Some(Value::String("auto".into())),
-            Self::Epoch => Some(Value::String("epoch".into())),
-            Self::Steps(steps) => steps.to_toml(detail),
-            Self::Never => Some(Value::Integer(0)),
+            Self::Set(set) => set.numbers(),
         }
     }
 }

@@ -55,6 +55,8 @@ impl Range {
     pub const NON_NEGATIVE: Self = Self { low: 0.0, ..Self::ANY };
     /// One or above.
     pub const AT_LEAST_1: Self = Self { low: 1.0, ..Self::ANY };
+    /// One to 1024: threads beyond that the system may not have.
+    pub const THREADS: Self = Self { low: 1.0, high: 1024.0, ..Self::ANY };
     /// Two or above.
     pub const AT_LEAST_2: Self = Self { low: 2.0, ..Self::ANY };
     /// Zero to one, both possible.

@@ -216,7 +216,7 @@ fn what_is_read_has_the_types_meant() {
     assert_eq!(config.train.optimizer.lr(), 1e-12);
     assert_eq!(config.train.schedule.pieces[1], Piece::Step { every: Span::Epochs(2), factor: 0.1 });
     assert_eq!(config.train.schedule.pieces[0].span(), Some(Span::Steps(10)));
-    assert_eq!(config.validate.every, ValidateEvery::Never);
+    assert_eq!(config.validate.every, Rhythm::Never);
     assert_eq!(config.device.memory_limit, Some(Bytes(8_000_000_000)));
     let first = config.model.linear_init(&config.model.layers[0]).unwrap();
     assert_eq!(first, LinearInit { weight: Init::HeNormal, gain: 2.0, bias: None });

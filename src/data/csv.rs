@@ -351,6 +351,9 @@ mod tests {
         assert!(error("a,y\n1,2.5\n2,inf\n", "y").contains("row 2 (line 3), column `y`"));
         assert!(error("a,y\n1,2.5\n2,3,4\n", "y").contains("line 3 has 3 cells, the header has 2"));
         assert!(error("a,y\n1,2.5\n", "z").contains("no column `z`\n  help: the header names: a, y"));
+        let open = "line 3: a quote begins a cell and nothing ends it";
+        assert!(error("a,y\n1,2.5\n3,\"4.5\n5,6.5\n7,8.5\n", "y").contains(open));
+        assert!(error("\u{feff}\"a\",y\n1,\"2\"\"\n5\"\n\"3,4.5", "y").contains("line 4: a quote begins"));
         assert!(error("a,a\n1,2.5\n", "a").contains("two columns are named `a`"));
         assert!(error("a,y\n", "y").contains("no rows"));
         assert!(error("y\n1.5\n", "y").contains("no column is left"));

@@ -62,6 +62,14 @@ impl Preprocessing {
         self.sample_shape.iter().product()
     }
 
+    /// The names of what is predicted: of the classes, or of the columns that values are from. None where they have no names.
+    pub fn target_names(&self) -> Option<&[String]> {
+        match (self.targets, &self.columns) {
+            (TargetKind::Classes(_), _) => self.class_names.as_deref(),
+            (TargetKind::Values(_), columns) => columns.as_ref().map(|columns| columns.targets.names.as_slice()),
+        }
+    }
+
     /// What a file is, by the end of its name: `.csv` and `.tsv` are tables, `.npy` and `.npz` numpy arrays, `.png` is a picture, and
     /// so is what lies in a folder with such files or folders of them. Anything else is a table if the training data was one,
     /// and IDX if not; a folder is one of pictures if the training data was.

@@ -18,12 +18,11 @@
 //! many examples so many steps took does not follow from anything else where batches grow.
 
 use super::folder::{RunFolder, Staged};
-use super::rhythm::Rhythm;
 use super::tensors::in_order;
 use super::trainer::{Trainer, TrainerState};
 use super::weights::{Elements, Head, NamedTensor, TensorData, Tensors, read_tensors_and_facts, stage_tensors};
 use crate::base::{Error, Result};
-use crate::config::{CheckpointEvery, Config};
+use crate::config::{Auto, Config, Rhythm};
 use crate::data::Cursor;
 use crate::exec::DeviceInfo;
 use crate::plan::Arena;
@@ -290,12 +289,10 @@ const WORK_CPU: u64 = 1 << 42;
 const WORK_GPU: u64 = 1 << 48;
 
 /// After which steps a checkpoint is written. It follows from counts, never the clock.
-pub(super) fn rhythm(every: CheckpointEvery, parameters: usize, batch_rows: usize, device: &DeviceInfo) -> Rhythm {
+pub(super) fn rhythm(every: Auto<Rhythm>, parameters: usize, batch_rows: usize, device: &DeviceInfo) -> Rhythm {
     match every {
-        CheckpointEvery::Never => Rhythm::Never,
-        CheckpointEvery::Steps(steps) => Rhythm::Steps(steps),
-        CheckpointEvery::Epoch => Rhythm::Epoch,
-        CheckpointEvery::Auto => {
+        Auto::Set(rhythm) => rhythm,
+        Auto::Auto => {
             let is_cpu = matches!(device.kind.as_str(), "cpu" | "software");
             let step = (parameters as u64).saturating_mul(batch_rows as u64).max(1);
             Rhythm::Steps((if is_cpu { WORK_CPU } else { WORK_GPU } / step).clamp(1, STEPS_MAX))
@@ -400,10 +397,10 @@ mod tests {
         let rhythm = |every, parameters, kind: &str| {
             super::rhythm(every, parameters, 32, &DeviceInfo { kind: kind.into(), ..DeviceInfo::default() })
         };
-        assert_eq!(rhythm(CheckpointEvery::Never, 1, "cpu"), Rhythm::Never);
-        assert_eq!(rhythm(CheckpointEvery::Epoch, 1, "cpu"), Rhythm::Epoch);
-        assert_eq!(rhythm(CheckpointEvery::Steps(5), 1, "cpu"), Rhythm::Steps(5));
-        let auto = |parameters, kind| match rhythm(CheckpointEvery::Auto, parameters, kind) {
+        for set in [Rhythm::Never, Rhythm::Epoch, Rhythm::Steps(5)] {
+            assert_eq!(rhythm(Auto::Set(set), 1, "cpu"), set);
+        }
+        let auto = |parameters, kind| match rhythm(Auto::Auto, parameters, kind) {
             Rhythm::Steps(steps) => steps,
             other => panic!("{other:?}"),
         };

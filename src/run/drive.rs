@@ -6,11 +6,10 @@ use super::evaluate::validate;
 use super::folder::{RunFolder, Staged};
 use super::observer::{Observer, RunInfo, Validation};
 use super::records::Records;
-use super::rhythm::Rhythm;
 use super::train::{Parts, RunEnd};
 use super::trainer::{Step, Trainer};
 use crate::base::Result;
-use crate::config::{Config, ValidateEvery};
+use crate::config::{Config, Rhythm};
 use crate::data::Cursor;
 use crate::probe::NonFinite;
 use std::time::{Duration, Instant};
@@ -27,6 +26,8 @@ pub(super) enum Stop {
     Observer(&'static str),
     /// The verdict of this id.
     Verdict(&'static str),
+    /// An error: a device that was lost, a disk that was full.
+    Failure,
 }
 
 impl Stop {
@@ -40,6 +41,7 @@ impl Stop {
             Self::NonFinite => "non_finite",
             Self::Observer(why) => why,
             Self::Verdict(id) => id,
+            Self::Failure => "failure",
         }
     }
 
@@ -100,7 +102,7 @@ impl Progress<'_> {
 }
 
 impl Run<'_> {
-    /// Trains from where `state` says to the end, and writes what is left of the run.
+    /// Trains from where `state` says to the end, and writes what is left of the run; of one that fails, what is known.
     pub fn drive(
         &self,
         trainer: &mut Trainer,
@@ -120,16 +122,14 @@ impl Run<'_> {
             non_finite: None,
             checkpoint: None,
         };
-        let stop = self.steps(trainer, &mut progress)?;
-        self.end(trainer, progress, stop)
+        match self.steps(trainer, &mut progress) {
+            Ok(stop) => self.end(trainer, progress, stop),
+            Err(error) => Err(self.fail(trainer, progress, error)),
+        }
     }
 
     fn steps(&self, trainer: &mut Trainer, progress: &mut Progress<'_>) -> Result<Stop> {
-        let validation = match self.config.validate.every {
-            ValidateEvery::Epoch => Rhythm::Epoch,
-            ValidateEvery::Steps(n) => Rhythm::Steps(n),
-            ValidateEvery::Never => Rhythm::Never,
-        };
+        let validation = self.config.validate.every;
         let rows = trainer.batch_bounds().map_or(trainer.batch_rows(), |[_, most]| most);
         let checkpoint = rhythm(self.config.record.checkpoint, self.info.parameters, rows, &self.info.device);
         let judgement = if self.stop_on.is_empty() { Rhythm::Never } else { Rhythm::Steps(JUDGE_EVERY) };
@@ -180,7 +180,19 @@ impl Run<'_> {
     /// Trains until one of `pauses` is due, a look that the observer wants, the end, or a value that is not finite, and
     /// takes in all readings.
     fn stretch(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Rhythm; 3]) -> Result<()> {
-        let stretch = Instant::now();
+        let began = Instant::now();
+        let done = self.until(trainer, progress, pauses).and_then(|()| {
+            while trainer.in_flight() > 0 {
+                self.collect(trainer, progress, true)?;
+            }
+            Ok(())
+        });
+        progress.trained += began.elapsed();
+        done
+    }
+
+    /// Submits steps until then; readings may be under way.
+    fn until(&self, trainer: &mut Trainer, progress: &mut Progress<'_>, pauses: [Rhythm; 3]) -> Result<()> {
         let before = Duration::try_from_secs_f64(progress.state.seconds).unwrap_or_default();
         let time = self.config.train.max_time.map(|max| max.saturating_sub(before));
         while !trainer.is_done(self.config) {
@@ -196,10 +208,6 @@ impl Run<'_> {
                 break;
             }
         }
-        while trainer.in_flight() > 0 {
-            self.collect(trainer, progress, true)?;
-        }
-        progress.trained += stretch.elapsed();
         Ok(())
     }
 

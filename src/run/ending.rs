@@ -1,5 +1,8 @@
 //! What is left of a run: weights, scores, summary, the checkpoint of its end.
 
+#[cfg(test)]
+mod tests;
+
 use super::checkpoint::RunState;
 use super::drive::{Progress, Run, Stop};
 use super::evaluate::{Evaluation, evaluate_part};
@@ -11,7 +14,7 @@ use super::summary::{BestSummary, NoiseSummary, PartSummary, Summary};
 use super::tensors::OnDevice;
 use super::train::RunEnd;
 use super::trainer::{Step, Trainer};
-use super::weights::{Head, stage_tensors};
+use super::weights::{Head, NamedTensor, stage_tensors};
 use crate::base::{Error, Result};
 use crate::config::Precision;
 use crate::data::Dataset;
@@ -21,6 +24,9 @@ use crate::verdict::Verdict;
 impl Run<'_> {
     /// Ends the record, judges the best weights, and writes what is left. The checkpoint gets its name last: where it says that the
     /// run is over, everything else is there.
+    ///
+    /// # Errors
+    /// If a value was not finite, a file cannot be written or the device fails; the summary is there then, where it can be written.
     pub fn end(&self, trainer: &mut Trainer, progress: Progress<'_>, stop: Stop) -> Result<RunEnd> {
         let profile = Profile::of(trainer, progress.trained.as_secs_f64(), trainer.next_step() - self.info.steps_done);
         let state = progress.state();
@@ -28,14 +34,41 @@ impl Run<'_> {
         let Progress { records, last, non_finite, checkpoint, started, .. } = progress;
         let verdicts = trainer.verdicts();
         let layers = layer_rows(trainer, &last, &verdicts);
-        let report = records.finish(stop.word())?;
-        if let Some(params) = state.best.as_ref().and_then(|best| best.params.as_ref()) {
-            trainer.put_back(params)?;
-        }
+        let report = match records.finish(stop.word()) {
+            Ok(report) => report,
+            Err(error) => {
+                let summary = self.summary(trainer, &state, &last, stop, &RecordReport::default(), &verdicts);
+                return Err(self.failed(summary, error));
+            }
+        };
+        let summary = Summary { profile, ..self.summary(trainer, &state, &last, stop, &report, &verdicts) };
         if let Some((step, what)) = non_finite {
-            let summary = self.summary(trainer, &state, &last, stop, &report, &verdicts);
-            Summary { profile, ..summary }.write(self.folder)?;
+            summary.write(self.folder)?;
             return Err(self.non_finite_error(trainer, step, what, &verdicts));
+        }
+        let seconds = || before + started.elapsed().as_secs_f64();
+        let best = state.best.and_then(|best| best.params);
+        match self.finish(trainer, best.as_deref(), summary.clone(), &seconds) {
+            Ok((summary, test)) => {
+                if let Some(checkpoint) = checkpoint {
+                    checkpoint.commit()?;
+                }
+                Ok(RunEnd { summary, folder: self.folder.path().to_owned(), layers, verdicts, test })
+            }
+            Err(error) => Err(self.failed(summary, error)),
+        }
+    }
+
+    /// Puts the best weights back, judges them, and writes them and the summary.
+    fn finish(
+        &self,
+        trainer: &mut Trainer,
+        best: Option<&[NamedTensor]>,
+        summary: Summary,
+        seconds: &dyn Fn() -> f64,
+    ) -> Result<(Summary, Option<Evaluation>)> {
+        if let Some(params) = best {
+            trainer.put_back(params)?;
         }
         self.write_weights(trainer)?;
         let judge = |trainer: &mut Trainer, data: &Option<Dataset>| {
@@ -46,15 +79,31 @@ impl Run<'_> {
         let summary = Summary {
             validation: validation.as_ref().map(Evaluation::summary),
             test: test.as_ref().map(Evaluation::summary),
-            seconds: before + started.elapsed().as_secs_f64(),
-            profile,
-            ..self.summary(trainer, &state, &last, stop, &report, &verdicts)
+            seconds: seconds(),
+            ..summary
         };
         summary.write(self.folder)?;
-        if let Some(checkpoint) = checkpoint {
-            checkpoint.commit()?;
-        }
-        Ok(RunEnd { summary, folder: self.folder.path().to_owned(), layers, verdicts, test })
+        Ok((summary, test))
+    }
+
+    /// Ends the record of a run that failed on its way and writes what is known of it. Gives the error back.
+    pub fn fail(&self, trainer: &Trainer, progress: Progress<'_>, error: Error) -> Error {
+        let state = progress.state();
+        // What failed may be the record itself; then as much of it is left as was written.
+        let report = progress.records.finish(Stop::Failure.word()).unwrap_or_default();
+        let summary = self.summary(trainer, &state, &progress.last, Stop::Failure, &report, &trainer.verdicts());
+        // Of steps in flight nothing is known.
+        let steps = trainer.next_step() - trainer.in_flight() as u64;
+        self.failed(Summary { steps, ..summary }, error)
+    }
+
+    /// Writes the summary of a run that ends with an error, which it names. Where that fails too, the error is the one that came first.
+    fn failed(&self, summary: Summary, error: Error) -> Error {
+        let best = summary.best.map(|best| BestSummary { kept: false, ..best });
+        let mut summary = Summary { best, stopped_by: Stop::Failure.word().into(), ..summary };
+        summary.more.insert("error".into(), error.to_string().into());
+        let _ = summary.write(self.folder);
+        error
     }
 
     /// The summary without what the final model is worth.

@@ -45,6 +45,7 @@ impl Evaluation {
                 summary.examples = Some(score.examples);
             }
             Score::Values(score) => {
+                summary.r2 = score.overall.r2;
                 summary.mae = Some(score.overall.mae);
                 summary.rmse = Some(score.overall.rmse);
                 summary.examples = Some(score.examples);

@@ -1,7 +1,7 @@
 //! From settings to data: the source that a config names, loaded, split and scaled.
 
 use crate::base::{Error, Result};
-use crate::config::{self, Config, Piece, PlateauOf, ValidateEvery};
+use crate::config::{self, Config, Piece, PlateauOf, Rhythm};
 use crate::data::{
     Blobs, Circles, CsvSource, FolderSource, IdxSource, Linear, NpyPair, NpySource, NpzSource, Plane, Prepare,
     Quadratic, Scaling, Source, Spirals, Splits, Task, Teacher,
@@ -41,7 +41,7 @@ fn check_plateau(config: &Config, has_validation: bool) -> Result<()> {
     }
     let why = match (has_validation, config.validate.every) {
         (false, _) => "there is no validation part whose loss a plateau could be one of",
-        (true, ValidateEvery::Never) => "a plateau of the validation loss needs validations, and validate.every is 0",
+        (true, Rhythm::Never) => "a plateau of the validation loss needs validations, and validate.every is 0",
         (true, _) => return Ok(()),
     };
     Err(Error::input("train.schedule", why)

@@ -113,8 +113,8 @@ fn check_unfinished(config: &Config, folder: &RunFolder, checkpoint: &Checkpoint
         Stop::MaxSteps => ("train.max_steps is reached".to_owned(), "train.max_steps (--max-steps)"),
         Stop::MaxTime => ("train.max_time is over".to_owned(), "train.max_time (--max-time)"),
         Stop::Patience => ("the validation loss did not get better any more".to_owned(), "validate.patience"),
-        Stop::NonFinite | Stop::Observer(_) | Stop::Verdict(_) => {
-            unreachable!("these follow from readings, not from the state of a run")
+        Stop::NonFinite | Stop::Observer(_) | Stop::Verdict(_) | Stop::Failure => {
+            unreachable!("these do not follow from the state of a run")
         }
     };
     let message = format!("the run is finished: {why}, it is at step {}", at.step);

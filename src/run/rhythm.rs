@@ -1,20 +1,11 @@
 //! What comes again and again in a run: validations, checkpoints, judgements.
 
+use crate::config::Rhythm;
 use crate::data::Cursor;
-
-/// When something comes again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rhythm {
-    Never,
-    /// After every so many steps.
-    Steps(u64),
-    /// At the end of each epoch, however many steps it had.
-    Epoch,
-}
 
 impl Rhythm {
     /// Whether it comes between the last step and the next, which begins there.
-    pub fn is_due(self, next: Cursor) -> bool {
+    pub(super) fn is_due(self, next: Cursor) -> bool {
         match self {
             Self::Never => false,
             Self::Steps(steps) => next.step.is_multiple_of(steps),

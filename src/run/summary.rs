@@ -143,7 +143,8 @@ pub struct Summary {
     pub device: String,
     /// The seed of all its random numbers.
     pub seed: u64,
-    /// Why it ended: `epochs`, `early_stop`, `target`, `non_finite`, `interrupt`, …
+    /// Why it ended: `epochs`, `max_steps`, `max_time`, `patience`, `non_finite`, the id of a verdict, what an observer said, or
+    /// `failure`: then `error` says what happened, and all else is what was known by then.
     pub stopped_by: String,
     /// Anything else.
     #[serde(flatten)]

@@ -14,7 +14,7 @@ use super::thinning::Every;
 use super::trainer::{Setup, Trainer, TrainerState};
 use super::{load, open_device};
 use crate::base::{Error, Result};
-use crate::config::{Config, Precision, RecordEvery};
+use crate::config::{Auto, Config, Precision};
 use crate::data::{Dataset, Optimum, Preprocessing, Splits};
 use crate::verdict::{Grade, Verdict};
 use std::path::PathBuf;
@@ -162,8 +162,8 @@ fn write_setting(
 /// How the step record of a run is kept.
 pub(super) fn record_settings(config: &Config) -> RecordSettings {
     let every = match config.record.every {
-        RecordEvery::Auto => Every::Auto,
-        RecordEvery::Steps(n) => Every::Steps(n),
+        Auto::Auto => Every::Auto,
+        Auto::Set(n) => Every::Steps(n),
     };
     RecordSettings { every, flight_steps: config.record.flight, ..RecordSettings::default() }
 }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 /// A confusion matrix with more classes than this is wider than a screen.
 const CLASSES_MAX: usize = 24;
 
-/// Scores, and with classes the scores of each and the confusion matrix. Classes without a name have their number.
+/// Scores, and with classes the scores of each and the confusion matrix. `names` are those of the classes or outputs; what has no name
+/// has its number.
 pub fn text(evaluation: &Evaluation, names: Option<&[String]>, style: Style) -> String {
     match &evaluation.score {
         Score::Classes(score) => {
@@ -20,7 +21,7 @@ pub fn text(evaluation: &Evaluation, names: Option<&[String]>, style: Style) -> 
             let parts = [overall_classes(evaluation.loss, score, style), classes(score, &names, style), confusion];
             parts.join("\n")
         }
-        Score::Values(score) => values(evaluation.loss, score, style),
+        Score::Values(score) => values(evaluation.loss, score, names, style),
     }
 }
 
@@ -77,7 +78,7 @@ fn confusion(score: &ClassificationScore, names: &[String], style: Style) -> Str
     table.render(style)
 }
 
-fn values(loss: f64, score: &RegressionScore, style: Style) -> String {
+fn values(loss: f64, score: &RegressionScore, names: Option<&[String]>, style: Style) -> String {
     let headings = ["R²", "MAE", "RMSE"].map(|heading| (heading, Align::Right));
     let mut table = Table::new([("output", Align::Left)].into_iter().chain(headings));
     let mut row = |name: String, score: &crate::run::metrics::OutputScore| {
@@ -85,23 +86,23 @@ fn values(loss: f64, score: &RegressionScore, style: Style) -> String {
         table.row([name.into(), r2.into(), significant(score.mae).into(), significant(score.rmse).into()]);
     };
     if score.outputs.len() > 1 {
-        score.outputs.iter().enumerate().for_each(|(i, output)| row(i.to_string(), output));
+        labels(names, score.outputs.len()).into_iter().zip(&score.outputs).for_each(|(name, output)| row(name, output));
     }
     row("all".into(), &score.overall);
     let overall = format!("  {}, loss {}\n\n", super::number::counted(score.examples, "example"), significant(loss));
     overall + &table.render(style)
 }
 
-/// All scores as JSON: `loss`, those of the task, and the names of the classes.
+/// All scores as JSON: `loss`, those of the task, and the names of the classes or outputs.
 pub fn to_json(evaluation: &Evaluation, names: Option<&[String]>) -> Value {
-    let scores = match &evaluation.score {
-        Score::Classes(score) => json!(score),
-        Score::Values(score) => json!(score),
+    let (scores, key) = match &evaluation.score {
+        Score::Classes(score) => (json!(score), "class_names"),
+        Score::Values(score) => (json!(score), "output_names"),
     };
     let mut all = json!({ "loss": evaluation.loss });
     if let (Value::Object(all), Value::Object(scores)) = (&mut all, scores) {
         all.extend(scores);
-        all.extend(names.map(|names| ("class_names".to_owned(), json!(names))));
+        all.extend(names.map(|names| (key.to_owned(), json!(names))));
     }
     all
 }
@@ -125,9 +126,9 @@ pub fn to_csv(evaluation: &Evaluation, names: Option<&[String]>) -> Result<Vec<u
         }
         Score::Values(score) => {
             lines.push(["output", "r2", "mae", "rmse"].map(str::to_owned).to_vec());
-            for (i, output) in score.outputs.iter().enumerate() {
+            for (name, output) in labels(names, score.outputs.len()).into_iter().zip(&score.outputs) {
                 let r2 = output.r2.map_or(String::new(), |r2| r2.to_string());
-                lines.push(vec![i.to_string(), r2, output.mae.to_string(), output.rmse.to_string()]);
+                lines.push(vec![name, r2, output.mae.to_string(), output.rmse.to_string()]);
             }
         }
     }
@@ -184,6 +185,14 @@ mod tests {
         let evaluation = Evaluation { loss: 0.25, score: Score::Values(metrics.score()) };
         let text = text(&evaluation, None, Style::PLAIN);
         assert!(text.starts_with("  2 examples, loss 0.250\n\n  output     R²    MAE   RMSE\n  0"), "{text}");
-        assert_eq!(String::from_utf8(to_csv(&evaluation, None).unwrap()).unwrap().lines().count(), 3);
+        let csv = |names| String::from_utf8(to_csv(&evaluation, names).unwrap()).unwrap();
+        assert_eq!(csv(None), "output,r2,mae,rmse\n0,1,0,0\n1,0.5,0.5,0.7071067811865476\n");
+        // The targets have the names of their columns, where there are any.
+        let names = ["height".to_owned(), "weight, wet".to_owned()];
+        assert!(
+            super::text(&evaluation, Some(&names), Style::PLAIN).contains("\n  weight, wet  0.500  0.500  0.707\n")
+        );
+        assert!(csv(Some(&names)).contains("\nheight,1,0,0\n\"weight, wet\",0.5,"));
+        assert_eq!(to_json(&evaluation, Some(&names))["output_names"][1], "weight, wet");
     }
 }

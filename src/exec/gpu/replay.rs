@@ -5,7 +5,7 @@ use super::device::Device;
 use super::pipelines::{Kernel, Pipelines};
 use crate::base::{Error, Result};
 use crate::graph::{Dispatch, GpuWork};
-use crate::plan::{Bound, Bundle, Home, Plan, Step};
+use crate::plan::{Bound, Bundle, Home, Plan, Step, View};
 
 /// What offsets of bindings are multiples of, in bytes: the most that any adapter asks for, so that what runs on one
 /// runs on all.
@@ -56,10 +56,9 @@ impl Loader<'_> {
         let mut dispatches = Vec::new();
         let mut offset = 0;
         for bundle in bundles {
-            let place = place_of(plan, bundle.parts[0].step);
             let block = Part { place: usize::MAX, offset, bytes: params_bytes(bundle) };
             offset += slot(bundle);
-            let storage: Result<Vec<Part>> = bundle.bounds.iter().map(|bound| self.part(bound, &place)).collect();
+            let storage: Result<Vec<Part>> = bundle.bounds.iter().map(|bound| self.part(plan, bundle, bound)).collect();
             let kernel = self.pipelines.get(bundle);
             let (storage, label) = (storage?, label_of(plan, bundle));
             let group = group(self.device, self.buffers, &params, &kernel, &label, block, &storage);
@@ -90,7 +89,7 @@ impl Loader<'_> {
     }
 
     /// What a storage binding covers.
-    fn part(&self, bound: &Bound, place: &str) -> Result<Part> {
+    fn part(&self, plan: &Plan, bundle: &Bundle, bound: &Bound) -> Result<Part> {
         let at = match bound.home {
             Home::Buffer(buffer) => self.places.buffers[buffer],
             Home::Scratch(i) => self.places.scratch[i],
@@ -101,12 +100,14 @@ impl Loader<'_> {
             bytes: (bound.range.len().max(1) * WORD) as u64,
         };
         if !part.offset.is_multiple_of(ALIGNMENT) {
-            let message = format!("a binding lies at byte {}, which is no multiple of {ALIGNMENT}", part.offset);
+            let (place, what) = bound_of(plan, bundle, bound);
+            let message = format!("{what} lies at byte {}, which is no multiple of {ALIGNMENT}", part.offset);
             return Err(Error::failure(place, message).help("this is an error in the plan: please report it"));
         }
         let there = self.device.limits.max_storage_buffer_binding_size;
         if part.bytes > there {
-            let message = format!("a binding takes {} bytes, {} binds {there} at most", part.bytes, self.device.name());
+            let (place, what) = bound_of(plan, bundle, bound);
+            let message = format!("{what} takes {} bytes, {} binds {there} at most", part.bytes, self.device.name());
             return Err(Error::input(place, message).help("use a smaller micro_batch or layer, or --device cpu"));
         }
         Ok(part)
@@ -115,7 +116,21 @@ impl Loader<'_> {
 
 /// A step of a plan, for messages.
 fn place_of(plan: &Plan, step: usize) -> String {
-    format!("plan {}, step {step} ({})", plan.name, plan.steps[step].op.name())
+    let Step { op, scope, .. } = &plan.steps[step];
+    let of = if scope.is_empty() { String::new() } else { format!(" of {scope}") };
+    format!("plan {}, step {step} ({}{of})", plan.name, op.name())
+}
+
+/// The first step of a bundle that binds this, and what it is to that step, for messages.
+fn bound_of(plan: &Plan, bundle: &Bundle, bound: &Bound) -> (String, String) {
+    let is_it = |view: &&View| Home::Buffer(view.buffer) == bound.home && view.range() == bound.range;
+    let found = bundle.parts.iter().find_map(|part| {
+        let step = &plan.steps[part.step];
+        let output = step.outputs.iter().find(is_it).map(|view| ("output", view));
+        let (word, view) = output.or_else(|| step.inputs.iter().find(is_it).map(|view| ("input", view)))?;
+        Some((place_of(plan, part.step), format!("the {word} {}", view.ty.shape)))
+    });
+    found.unwrap_or_else(|| (place_of(plan, bundle.parts[0].step), "the scratch buffer".to_owned()))
 }
 
 /// The ops of a bundle.

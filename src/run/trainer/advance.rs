@@ -2,11 +2,10 @@
 
 use super::{Meta, Trainer};
 use crate::base::{Error, Result};
-use crate::config::PlateauOf;
+use crate::config::{PlateauOf, Rhythm};
 use crate::data::Cursor;
 use crate::graph::StepScalars;
 use crate::probe::{ProbeId, Taken};
-use crate::run::rhythm::Rhythm;
 use std::time::Instant;
 
 impl Trainer {

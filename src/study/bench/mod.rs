@@ -9,7 +9,7 @@ mod report;
 
 pub use report::{Cell, Environment, FORMAT, Group, Report};
 
-use super::timing::{Sample, median, sample, time};
+use super::timing::{Sample, sample, time};
 use crate::base::{Error, ErrorKind, Result};
 use crate::config::Config;
 use crate::run::folder::environment;
@@ -221,9 +221,7 @@ impl Bench<'_> {
             let [a, b, c, d] = trainers;
             let rounds = rounds([a?, b?, c?, d?], self.steps[i], 2.0 * self.budget.steps)?;
             for ((way, _), seconds) in WAYS.iter().zip(&rounds) {
-                let ratios = seconds.iter().zip(&rounds[0]).map(|(own, off)| own / off).collect();
-                let cell = Cell::new(Group::Statistics, name(way)).took(median(seconds.clone()), None, None);
-                self.push(Cell { ratio: Some(median(ratios)), ..cell });
+                self.push(Cell::new(Group::Statistics, name(way)).beside(seconds, &rounds[0]));
             }
         }
         Ok(())
@@ -278,4 +276,40 @@ fn rounds(mut trainers: [Trainer; 4], step: Option<f64>, seconds: f64) -> Result
         round += 1;
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_or_does_not_fit_is_skipped_with_the_reason() {
+        let mut config = Config::builtin_digits();
+        config.device.device = "cpu".into();
+        let mut done = |_: u64, _: u64| ();
+        let budget = || Budget { kernel: 0.1, steps: 0.2 };
+        let mut bench = Bench {
+            config: &config,
+            quick: true,
+            budget: budget(),
+            cells: Vec::new(),
+            peak: 0.0,
+            steps: vec![Some(1e6), None],
+            done: &mut done,
+        };
+        assert_eq!(bench.reason(1e30, 1, 0.1), None, "nothing is known of the speed yet");
+        bench.peak = 1e9;
+        assert_eq!(bench.reason(9e7, 1, 0.1), None);
+        assert_eq!(bench.reason(2e9, 1, 0.1).unwrap(), "one takes about 2.0 s here, 100 ms is the most");
+        let none = bench.reason(1.0, u64::MAX, 0.1);
+        assert!(available_memory().is_none() || none.unwrap().starts_with("it takes about 17592186044415 MiB, "));
+        bench.statistics().unwrap();
+        let why: Vec<&str> = bench.cells.iter().map(|cell| cell.skipped.as_deref().unwrap()).collect();
+        assert_eq!(why.len(), 2 * WAYS.len());
+        assert!(
+            why[..4].iter().all(|why| *why == "5 rounds take about 200000000.0 s here, 800 ms is the most"),
+            "{why:?}"
+        );
+        assert!(why[4..].iter().all(|why| *why == "its step was skipped"), "{why:?}");
+    }
 }

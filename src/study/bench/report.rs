@@ -1,6 +1,7 @@
 //! What a benchmark of a device says: a list of cells that another report can be held against.
 
 use crate::base::{Error, Result};
+use crate::study::timing::median;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -75,6 +76,12 @@ impl Cell {
         self.gflops = flops.map(|flops| flops / seconds / 1e9);
         self.gbytes_per_second = bytes.map(|bytes| bytes / seconds / 1e9);
         self
+    }
+
+    /// The cell with the median time of a step in some rounds, and that of its ratio to the steps without statistics of the same rounds.
+    pub(super) fn beside(self, seconds: &[f64], off: &[f64]) -> Self {
+        let ratios = seconds.iter().zip(off).map(|(own, off)| own / off).collect();
+        Self { ratio: Some(median(ratios)), ..self.took(median(seconds.to_vec()), None, None) }
     }
 
     /// The cell, not measured.
@@ -187,6 +194,13 @@ mod tests {
     fn speeds_follow_from_times() {
         let cell = Cell::new(Group::Products, "8").took(0.5, Some(2e9), Some(4e9));
         assert_eq!((cell.gflops, cell.gbytes_per_second, cell.seconds), (Some(4.0), Some(8.0), Some(0.5)));
+    }
+
+    /// Load that comes and goes meets both in a round, so that ratios are told from rounds, not from medians.
+    #[test]
+    fn ratios_are_those_of_rounds() {
+        let cell = Cell::new(Group::Statistics, "full").beside(&[3.0, 8.0, 30.0], &[2.0, 4.0, 20.0]);
+        assert_eq!((cell.seconds, cell.ratio, cell.gflops), (Some(8.0), Some(1.5), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Options;
 use crate::base::{Error, Result};
-use crate::config::{Batch, Config, RecordEvery, Train};
+use crate::config::{Auto, Batch, Config, Train};
 use crate::run;
 use std::time::Duration;
 
@@ -202,8 +202,8 @@ fn set_end(config: &mut Config, rows: usize, budget: &Budget) -> Result<()> {
     config.train.max_steps = Some(steps);
     config.train.epochs = steps.div_ceil(per_epoch);
     config.train.max_time = None;
-    if config.record.every == RecordEvery::Auto {
-        config.record.every = RecordEvery::Steps((steps / RECORD_ROWS).clamp(1, 1000));
+    if config.record.every == Auto::Auto {
+        config.record.every = Auto::Set((steps / RECORD_ROWS).clamp(1, 1000));
     }
     Ok(())
 }
