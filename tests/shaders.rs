@@ -33,8 +33,10 @@ const STEP: [(&str, ScalarKind); 8] = [
 fn parse(source: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     // Only what says that it needs subgroups may use them.
-    let abilities =
+    let mut abilities =
         if source.contains("subgroup_invocation_id") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    // Only what says that it has half precision may.
+    abilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     let info =
         Validator::new(ValidationFlags::all(), abilities).validate(&module).map_err(|e| e.emit_to_string(source))?;
     Ok((module, info))
@@ -173,7 +175,7 @@ fn msl(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
 
 fn hlsl(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
     use naga::back::hlsl::{Options, PipelineOptions, ShaderModel, Writer};
-    let options = Options { shader_model: ShaderModel::V6_0, ..Options::default() };
+    let options = Options { shader_model: ShaderModel::V6_2, ..Options::default() };
     let (pipeline, mut text) = (PipelineOptions::default(), String::new());
     let written = Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| e.to_string())?;
     let names = written.entry_point_names.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;

@@ -61,6 +61,7 @@ fn cost(i: usize, costs: Option<&ProbeCosts>) -> Option<f64> {
 fn of(scope: Scope) -> &'static str {
     match scope {
         Scope::Step => "step",
+        Scope::Scaled => "step in mixed precision",
         Scope::Noise => "step, over layers whose noise is measured",
         Scope::Layer => "layer",
         Scope::Noisy => "layer whose noise is measured",
