@@ -5,8 +5,9 @@ mod training;
 use steepest::base::round_to_half;
 use steepest::config::Config;
 use steepest::data::{Splits, digits};
+use steepest::exec::GpuOptions;
 use steepest::run::{Step, Trainer};
-use training::{config, first_digits, on_cpu, on_gpu};
+use training::{config, first_digits, on_cpu, on_gpu, on_gpu_with};
 
 /// The unit roundoff of half precision.
 const U: f64 = 1.0 / 2048.0;
@@ -117,6 +118,21 @@ fn a_cpu_plays_what_a_gpu_does() {
         }
         assert_eq!(b[count - 1].values.scalar("loss_scale"), a[count - 1].values.scalar("loss_scale"));
     }
+}
+
+/// Kernels of half precision run as one with others, and give the same bits.
+#[test]
+fn bundled_kernels_give_the_same_bits() {
+    let config = mixed(DIGITS, "probes.preset = 'full'\ntrain.optimizer = 'adam'\n");
+    let run = |bundled| {
+        let options = GpuOptions { bundled: Some(bundled), ..GpuOptions::default() };
+        let mut trainer = on_gpu_with(&config, first_digits(100), &options)?;
+        let values: Vec<u64> =
+            steps(&mut trainer, 6).iter().flat_map(|step| step.values.flat().to_vec()).map(f64::to_bits).collect();
+        Some((values, weights(&mut trainer)))
+    };
+    let Some(whole) = run(true) else { return };
+    assert!(Some(whole) == run(false));
 }
 
 /// The scale halves with each overflow, and such a step moves nothing; then training goes on. On CPU and GPU.

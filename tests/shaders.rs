@@ -239,11 +239,16 @@ fn check_bundle(bundle: &Bundle, source: &str) -> Result<(), String> {
     translate(&module, &info, steepest::ops::merge::ENTRY)
 }
 
+/// Of a run in single precision, and of one whose kernels have half precision.
 fn bundles() -> Vec<Bundle> {
-    let config = training::config(
-        "model.layers = [{ kind = 'linear', out = 40 }, 'relu', { kind = 'linear', out = 24 }, 'tanh', \
-         { kind = 'dropout', p = 0.2 }, { kind = 'linear', out = 10 }]\nprobes.preset = 'full'",
-    );
+    ["f32", "mixed"].into_iter().flat_map(bundles_in).collect()
+}
+
+fn bundles_in(precision: &str) -> Vec<Bundle> {
+    let config = training::config(&format!(
+        "train.precision = '{precision}'\nmodel.layers = [{{ kind = 'linear', out = 40 }}, 'relu', {{ kind = 'linear', out = 24 }}, 'tanh', \
+         {{ kind = 'dropout', p = 0.2 }}, {{ kind = 'linear', out = 10 }}]\nprobes.preset = 'full'",
+    ));
     let trainer = training::on_cpu::<f32>(&config, steepest::data::digits().unwrap(), 1);
     let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(&Target::default(), Limits::LEAST).unwrap());
     bundles.filter(|bundle| bundle.parts.len() > 1).collect()
@@ -254,6 +259,8 @@ fn bundled_shaders_fit_and_translate() {
     let bundles = bundles();
     println!("{} bundles", bundles.len());
     assert!(bundles.len() > 8);
+    let has_half = |bundle: &&Bundle| bundle.source().unwrap().0.starts_with("enable f16;");
+    assert!(bundles.iter().filter(has_half).count() > 4);
     for bundle in &bundles {
         let (source, _) = bundle.source().unwrap();
         check_bundle(bundle, &source).unwrap_or_else(|e| panic!("{e}\n{source}"));
