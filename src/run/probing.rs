@@ -15,17 +15,16 @@ pub(super) fn window(steps_per_epoch: usize) -> u32 {
 /// # Errors
 /// If there are too many cadences.
 pub fn agenda(probes: &Probes, batch_rows: usize, precision: Precision) -> Result<Agenda> {
-    let cadence = |probe: &Probe| match (probe.id, precision) {
-        (ProbeId::Underflow, Precision::F32 | Precision::F64) => Cadence::Never,
-        _ => cadence(probes, probe),
-    };
-    let agenda = Agenda::new(&std::array::from_fn(|i| cadence(&PROBES[i + 1])))?;
+    let agenda = Agenda::new(&std::array::from_fn(|i| cadence(probes, precision, &PROBES[i + 1])))?;
     let scatter: &[ProbeId] = &[ProbeId::Noise, ProbeId::Variance];
     Ok(if batch_rows > 1 { agenda } else { agenda.without(scatter) })
 }
 
-/// When a probe is due.
-pub fn cadence(probes: &Probes, probe: &Probe) -> Cadence {
+/// When a probe is due in a run of this precision.
+pub fn cadence(probes: &Probes, precision: Precision, probe: &Probe) -> Cadence {
+    if probe.id == ProbeId::Underflow && precision != Precision::Mixed {
+        return Cadence::Never;
+    }
     let every = |n: u64| if n == 0 { Cadence::Never } else { Cadence::Every(n) };
     let usual = match probes.preset {
         Preset::Default => every(probe.usual),
