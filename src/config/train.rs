@@ -377,6 +377,7 @@ impl Train {
 
     /// Checks what concerns several keys.
     pub(super) fn check(&self) -> Result<()> {
+        LossScale::check(self.loss_scale_start, "train.loss_scale_start")?;
         if let (Some(micro), Batch::Size(size)) = (self.micro_batch, self.batch)
             && micro > size
         {
