@@ -98,7 +98,7 @@ section! {
         /// finite is skipped; the dynamic scale then halves.
         loss_scale: LossScale = default(LossScale::Dynamic);
         /// The dynamic scale of the first step, a power of two.
-        loss_scale_start: f64 = default(65536.0).within(Range::POSITIVE);
+        loss_scale_start: PowerOfTwo = default(PowerOfTwo(65536.0)).within(Range::POSITIVE);
         /// Steps without overflow in a row after which the dynamic scale doubles.
         loss_scale_growth: u64 = default(2000).within(Range::AT_LEAST_1);
         /// Whether each epoch sees the examples in a new order.
@@ -186,6 +186,26 @@ impl LossScale {
         let error = Error::input(place, format!("expected a power of two between 2^-24 and 2^24, found {scale}"));
         let near = exponent.round().clamp(*Self::EXPONENTS.start(), *Self::EXPONENTS.end());
         Err(if near.is_finite() { error.help(format!("use {}", near.exp2())) } else { error })
+    }
+}
+
+/// A scale that rounds nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PowerOfTwo(pub f64);
+
+impl Setting for PowerOfTwo {
+    fn type_name() -> String {
+        "power of two".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        let scale = f64::parse(value, place).map_err(|_| wrong_type(place, Self::type_name(), value))?;
+        LossScale::check(scale, place).map(|()| Self(scale))
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        self.0.to_toml(detail)
+    }
+    fn numbers(&self) -> Vec<f64> {
+        vec![self.0]
     }
 }
 
@@ -377,7 +397,6 @@ impl Train {
 
     /// Checks what concerns several keys.
     pub(super) fn check(&self) -> Result<()> {
-        LossScale::check(self.loss_scale_start, "train.loss_scale_start")?;
         if let (Some(micro), Batch::Size(size)) = (self.micro_batch, self.batch)
             && micro > size
         {

@@ -40,7 +40,7 @@ impl Scaling {
         let scaling = match train.loss_scale {
             LossScale::Dynamic => {
                 let interval = u32::try_from(train.loss_scale_growth).unwrap_or(u32::MAX);
-                Self { start: train.loss_scale_start, growth_interval: Some(interval) }
+                Self { start: train.loss_scale_start.0, growth_interval: Some(interval) }
             }
             LossScale::Fixed(start) => Self { start, growth_interval: None },
         };
