@@ -77,16 +77,30 @@ fn square(x: f32) -> f32 {
     return select(x * x, 0.0, abs(x) <= params.root);
 }
 
+{% if rule == "momentum" or rule == "adagrad" %}
+// The number of this update: steps that loss scaling skipped do not count.
+fn updates() -> u32 {
+    return step.t - u32(control[{{ SKIPPED }}]);
+}
+
+{% elif rule == "adam" %}
+// 1 − β₁ᵗ and 1 − β₂ᵗ: those of the step, unless loss scaling skipped some.
+fn corrections() -> vec2<f32> {
+    let own = vec2<f32>(control[{{ CORRECTION1 }}], control[{{ CORRECTION2 }}]);
+    return select(own, vec2<f32>(step.bias_correction1, step.bias_correction2), control[{{ SKIPPED }}] == 0.0);
+}
+
+{% endif %}
 // The change of a weight for its gradient g{{ ", and its states" if states > 0 }}.
 fn change(g: f32{{ ", s: ptr<function, States>" if states > 0 }}) -> f32 {
 {% if rule == "sgd" %}
     return -(step.lr * g);
 {% elif rule == "momentum" %}
-    (*s).s0 = moving(select(params.a * (*s).s0 + params.b * g, g, step.t <= 1u));
+    (*s).s0 = moving(select(params.a * (*s).s0 + params.b * g, g, updates() <= 1u));
     return -(step.lr * {{ "(g + params.a * (*s).s0)" if nesterov else "(*s).s0" }});
 {% elif rule == "adagrad" %}
     (*s).s0 += square(g);
-    let rate = step.lr / (1.0 + f32(max(step.t, 1u) - 1u) * params.a);
+    let rate = step.lr / (1.0 + f32(max(updates(), 1u) - 1u) * params.a);
     return -(rate * (g / (sqrt((*s).s0) + params.epsilon)));
 {% elif rule == "rms_prop" %}
     (*s).s0 = moment(params.a * (*s).s0 + params.b * square(g));
@@ -106,8 +120,9 @@ fn change(g: f32{{ ", s: ptr<function, States>" if states > 0 }}) -> f32 {
 {% elif rule == "adam" %}
     (*s).s0 = moving((*s).s0 + params.a * (g - (*s).s0));
     (*s).s1 = moment(params.b * (*s).s1 + params.c * square(g));
-    let rate = step.lr / step.bias_correction1;
-    return -(rate * ((*s).s0 / (sqrt((*s).s1) / sqrt(step.bias_correction2) + params.epsilon)));
+    let bias = corrections();
+    let rate = step.lr / bias.x;
+    return -(rate * ((*s).s0 / (sqrt((*s).s1) / sqrt(bias.y) + params.epsilon)));
 {% endif %}
 }
 
@@ -117,7 +132,7 @@ fn limited(x: f32) -> f32 {
 }
 
 // Weights, gradients and states [chunks, {{ CHUNK }}]: a workgroup to each chunk. An element whose gradient is not finite
-// stays as it is, and so does everything once the halt flag is up.
+// stays as it is, and so does everything once the halt flag is up, and in a step that loss scaling skips.
 @compute @workgroup_size({{ RECORD_THREADS }})
 fn update(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }}) {
 {{ thread_number(subgroups) }}
@@ -127,7 +142,7 @@ fn update(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }
     }
     let first = chunk * {{ CHUNK }}u;
     let last = first + lengths[chunk];
-    let halted = control[{{ HALT }}] != 0.0;
+    let halted = control[{{ HALT }}] != 0.0 || control[{{ SCALING }}] == {{ SKIPPING }};
 {% if measure %}
     var own = Record();
     for (var i = first + thread; i < last; i += {{ RECORD_THREADS }}u) {

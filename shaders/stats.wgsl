@@ -156,7 +156,7 @@ fn clip_factor({{ thread_arguments(subgroups) }}) {
         let factor = params.max_norm / (norm + 1e-6);
         control[{{ NORM }}] = norm;
         control[{{ CLIP }}] = {{ "select(1.0, factor, factor < 1.0)" if clip else "1.0" }};
-        if (whole.non_finite != 0.0) {
+        if (whole.non_finite != 0.0 && control[{{ SCALING }}] == 0.0) {
             control[{{ HALT }}] = 1.0;
         }
     }
@@ -202,7 +202,9 @@ fn fold(@builtin(workgroup_id) id: vec3<u32>, {{ thread_arguments(subgroups) }})
         }
 {% endif %}
 {{ write_record("table", "row", "whole") }}
-        if (whole.non_finite != 0.0) {
+        // With loss scaling overflow is common, but for that of the loss itself.
+        let counts = atomicLoad(&control[{{ SCALING }}]) == 0u{{ " || row + 1u == params.rows" if loss }};
+        if (whole.non_finite != 0.0 && counts) {
             atomicStore(&control[{{ HALT }}], bitcast<u32>(1.0));
         }
     }

@@ -12,6 +12,7 @@ use steepest::ops::noise::{ElementwiseStats, MicroStats};
 use steepest::ops::norm::LayerNormGrad;
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::reduce::Sum;
+use steepest::ops::scaling::AdjustScale;
 use steepest::ops::stats::{ChunkStats, ClipFactor, Fold, TapStats};
 use steepest::ops::units::{Saturated, UnitAges};
 use steepest::ops::variance::{StoppingStats, VarianceStats, VectorStats};
@@ -87,14 +88,18 @@ const BAD: &[Bad] = &[
     bad!("dropout", ["p = 1", "[3]"], |g, x = [3]| g.dropout(x, 1.0, [0, 0])),
     bad!("dropout", ["[]"], |g, x = []| g.dropout(x, 0.5, [0, 0])),
     bad!("accumulate", ["[4]", "[5]"], |g, sums = [4], gradients = [5]| g.apply(Accumulate, &[sums, gradients])),
+    bad!("adjust_scale", ["[2, 8]", "[8]", "[3]"], |g, records = [2, 8], control = [8], scale = [3], row = [1, 8]| {
+        let adjust = AdjustScale { growth_interval: None, betas: [0.0; 2] };
+        g.apply_all(adjust, &[records, control, scale, scale, row]).map(|all| all[0])
+    }),
     bad!("chunk_stats", ["real[1000]", "index[1]"], |g, gradients = [1000]| {
         let lengths = index(g, 1);
         g.apply(ChunkStats { clip_value: None }, &[gradients, lengths])
     }),
-    bad!("clip_factor", ["[3, 7]"], |g, records = [3, 7], control = [4]| {
+    bad!("clip_factor", ["[3, 7]"], |g, records = [3, 7], control = [8]| {
         g.apply(ClipFactor { max_norm: None }, &[records, control])
     }),
-    bad!("fold", ["[2, 8]", "[3, 7]"], |g, records = [2, 8], table = [3, 7], control = [4]| {
+    bad!("fold", ["[2, 8]", "[3, 7]"], |g, records = [2, 8], table = [3, 7], control = [8]| {
         let segments = g.input("segments", Type::index([3, 2]))?;
         g.apply_all(Fold { accumulate: true, loss: false }, &[records, segments, table, control]).map(|all| all[0])
     }),
@@ -140,7 +145,7 @@ const BAD: &[Bad] = &[
     bad!("tap_stats", ["[5, 3], [4, 3], [4]"], |g, a = [5, 3], z = [4, 3], weights = [4]| {
         g.apply(TapStats, &[a, z, weights])
     }),
-    bad!("update", ["[1024]", "[2048]"], |g, params = [1024], gradients = [2048], control = [4]| {
+    bad!("update", ["[1024]", "[2048]"], |g, params = [1024], gradients = [2048], control = [8]| {
         let lengths = index(g, 1);
         let rule = Rule::Sgd;
         let update = Update { rule, weight_decay: 0.0, clip_value: None, clip_norm: false, measure: false };

@@ -24,8 +24,9 @@ const DERIVATIVE_TOLERANCE: f64 = 1e-12;
 /// Ops that no graph of a user's has, with inputs of their own kind: their cases are in `tests/instances/updates.rs` and
 /// `tests/instances/measuring.rs`, and their values are tested by `tests/measures.rs`, `tests/optimizers.rs`,
 /// `tests/quantities.rs` and `tests/probes.rs`.
-const END_OF_STEP: [&str; 21] = [
+const END_OF_STEP: [&str; 22] = [
     "accumulate",
+    "adjust_scale",
     "arena_histogram",
     "chunk_stats",
     "clip_factor",

@@ -102,7 +102,8 @@ impl<R: Precision> Runner<R> {
         let arena = arena();
         let place = Place { buffer: "table".into(), offset: RECORD, len: (arena.tensors.len() + 2) * RECORD };
         let measure = measure.then_some(&place);
-        let update = update_graph(&arena, &case.optimizer, case.clip_norm, case.clip_value, "grads", measure).unwrap();
+        let update =
+            update_graph(&arena, &case.optimizer, case.clip_norm, case.clip_value, "grads", measure, None).unwrap();
         let plan = compile("update", &update.graph, &update.places).unwrap();
         let mut cpu = Cpu::<R>::new(Arc::new(Threads::new(threads).unwrap()), None);
         let plan = cpu.load(&plan).unwrap();
@@ -312,7 +313,7 @@ fn a_non_finite_gradient_halts_what_comes_after_it() {
 fn a_table_that_does_not_fit_is_an_error() {
     let place = Place::whole("table", Type::real([2, RECORD]));
     let optimizer = &cases()[0].optimizer;
-    let update = update_graph(&arena(), optimizer, None, None, "grads", Some(&place)).unwrap();
+    let update = update_graph(&arena(), optimizer, None, None, "grads", Some(&place), None).unwrap();
     assert!(compile("update", &update.graph, &update.places).unwrap_err().to_string().contains("does not fit"));
 }
 

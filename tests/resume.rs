@@ -80,6 +80,10 @@ fn a_killed_run_becomes_the_whole_run() {
             "a plateau of the training loss, within stretches",
             "train.schedule={kind=\"plateau\",factor=0.9,patience=1,of=\"train\",steps=70}",
         ),
+        (
+            "mixed precision whose scale falls and grows, with skipped steps",
+            "train.precision=mixed train.optimizer=adam train.loss_scale_start=16777216 train.loss_scale_growth=90",
+        ),
         ("no statistics, patience", "probes.preset=off validate.patience=1000 validate.keep_best=false"),
     ] {
         killed_is_whole(what, changes, "cpu", 2);

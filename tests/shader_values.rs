@@ -18,11 +18,11 @@ use steepest::ops::stats::CONTROL;
 /// Runs a case on the device, as `work` does it, and returns its outputs.
 fn on_gpu(gpu: &Gpu, case: &Case, work: &GpuWork, inputs: &[Input], checks: Checks) -> Vec<Vec<f32>> {
     let outputs = case.outputs();
-    let words: Vec<Vec<u32>> = inputs.iter().map(Input::words).collect();
+    let words: Vec<Vec<u32>> = inputs.iter().zip(&case.inputs).map(|(input, ty)| input.words(ty.dtype)).collect();
     let old = |output: usize| case.op.in_place().iter().find(|pair| pair.0 == output).map(|pair| words[pair.1].clone());
-    let lens: Vec<_> = outputs.iter().enumerate().map(|(i, ty)| (ty.shape.len(), old(i))).collect();
+    let lens: Vec<_> = outputs.iter().enumerate().map(|(i, ty)| (Input::word_count(ty), old(i))).collect();
     let found = gpu.run(work, &words, &lens, &case.step, checks);
-    found.into_iter().map(|words| words.into_iter().map(f32::from_bits).collect()).collect()
+    found.iter().zip(&outputs).map(|(words, ty)| Input::numbers_in(words, ty)).collect()
 }
 
 /// The ways that are tested of a case: all that this device can go, or, where software would take too long, those that the table takes

@@ -33,8 +33,10 @@ const STEP: [(&str, ScalarKind); 8] = [
 fn parse(source: &str) -> Result<(Module, ModuleInfo), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|e| e.emit_to_string(source))?;
     // Only what says that it needs subgroups may use them.
-    let abilities =
+    let mut abilities =
         if source.contains("subgroup_invocation_id") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    // Only what says that it has half precision may.
+    abilities.set(Capabilities::SHADER_FLOAT16, source.starts_with("enable f16;"));
     let info =
         Validator::new(ValidationFlags::all(), abilities).validate(&module).map_err(|e| e.emit_to_string(source))?;
     Ok((module, info))
@@ -173,7 +175,7 @@ fn msl(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
 
 fn hlsl(module: &Module, info: &ModuleInfo) -> Result<Vec<String>, String> {
     use naga::back::hlsl::{Options, PipelineOptions, ShaderModel, Writer};
-    let options = Options { shader_model: ShaderModel::V6_0, ..Options::default() };
+    let options = Options { shader_model: ShaderModel::V6_2, ..Options::default() };
     let (pipeline, mut text) = (PipelineOptions::default(), String::new());
     let written = Writer::new(&mut text, &options, &pipeline).write(module, info, None).map_err(|e| e.to_string())?;
     let names = written.entry_point_names.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
@@ -237,13 +239,18 @@ fn check_bundle(bundle: &Bundle, source: &str) -> Result<(), String> {
     translate(&module, &info, steepest::ops::merge::ENTRY)
 }
 
-/// Bundles of a device with subgroups of 32 threads, or with none.
+/// Bundles of a device with subgroups of 32 threads, or with none, of a run in single precision, and of one whose kernels have
+/// half precision.
 fn bundles(subgroups: bool) -> Vec<Bundle> {
+    ["f32", "mixed"].into_iter().flat_map(|precision| bundles_in(precision, subgroups)).collect()
+}
+
+fn bundles_in(precision: &str, subgroups: bool) -> Vec<Bundle> {
     let target = Target { subgroups: subgroups.then_some([32; 2]), ..Target::default() };
-    let config = training::config(
-        "model.layers = [{ kind = 'linear', out = 40 }, 'relu', { kind = 'linear', out = 24 }, 'tanh', \
-         { kind = 'dropout', p = 0.2 }, { kind = 'linear', out = 10 }]\nprobes.preset = 'full'",
-    );
+    let config = training::config(&format!(
+        "train.precision = '{precision}'\nmodel.layers = [{{ kind = 'linear', out = 40 }}, 'relu', {{ kind = 'linear', out = 24 }}, 'tanh', \
+         {{ kind = 'dropout', p = 0.2 }}, {{ kind = 'linear', out = 10 }}]\nprobes.preset = 'full'",
+    ));
     let trainer = training::on_cpu::<f32>(&config, steepest::data::digits().unwrap(), 1);
     let bundles = trainer.blueprint().plans().flat_map(|plan| plan.bundles(&target, Limits::LEAST).unwrap());
     bundles.filter(|bundle| bundle.parts.len() > 1).collect()
@@ -254,6 +261,8 @@ fn bundled_shaders_fit_and_translate() {
     let (bundles, with_subgroups) = (bundles(false), bundles(true));
     println!("{} bundles", bundles.len());
     assert!(bundles.len() > 8);
+    let has_half = |bundle: &&Bundle| bundle.source().unwrap().0.starts_with("enable f16;");
+    assert!(bundles.iter().filter(has_half).count() > 4);
     for bundle in bundles.iter().chain(&with_subgroups) {
         let (source, _) = bundle.source().unwrap();
         check_bundle(bundle, &source).unwrap_or_else(|e| panic!("{e}\n{source}"));

@@ -184,3 +184,22 @@ fn pow_signed(x: f32, y: f32) -> f32 {
     let is_nan = (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
     return select(power, x, is_nan);
 }
+
+// The nearest number of half precision, ties to even, by whole numbers: the built-in conversion may round either way, and
+// need not know infinity.
+fn round_to_half(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    let size = bits & 0x7fffffffu;
+    // Normal numbers lose 13 bits of their fraction.
+    var rounded = (size + 0xfffu + ((size >> 13u) & 1u)) & 0xffffe000u;
+    // Half a unit past the largest number, 65504, is infinite; NaN stays as it is.
+    rounded = select(rounded, 0x7f800000u, size >= 0x477ff000u);
+    rounded = select(rounded, size, size > 0x7f800000u);
+    // Below 2⁻¹⁴ numbers are multiples of 2⁻²⁴: so many units.
+    let fraction = (size & 0x7fffffu) | 0x800000u;
+    let shift = clamp(126u - min(size >> 23u, 126u), 1u, 25u);
+    let units = (fraction + (1u << (shift - 1u)) - 1u + ((fraction >> shift) & 1u)) >> shift;
+    let small = bitcast<u32>(f32(units) * 5.9604644775390625e-8);
+    rounded = select(rounded, small, size < 0x38800000u);
+    return bitcast<f32>(rounded | (bits & 0x80000000u));
+}

@@ -11,14 +11,15 @@
 {# Reads of one factor what a thread multiplies with term `u`: `way` is "once" for a number that is read and handed around for all terms of a turn,
 "hand" for one that is then taken from the thread that has read it, "own" for one that each thread reads itself. #}
 {% macro read(x, count, step, u, way) %}
+{% set widen = "f32" if (scalar_a if x == "a" else scalar_b) == "f16" else "" %}
 {% for i in range(count) %}
 {% if way == "once" %}
-            let {{ x }}{{ i }} = {{ x }}[at_{{ x }}{{ i }} + own];
+            let {{ x }}{{ i }} = {{ widen }}({{ x }}[at_{{ x }}{{ i }} + own]);
             at_{{ x }}{{ i }} += {{ depth }}u * {{ step }};
 {% elif way == "hand" %}
             let {{ x }}{{ i }}_{{ u }} = subgroupBroadcast({{ x }}{{ i }}, {{ u }}u);
 {% else %}
-            let {{ x }}{{ i }}_{{ u }} = {{ x }}[at_{{ x }}{{ i }}];
+            let {{ x }}{{ i }}_{{ u }} = {{ widen }}({{ x }}[at_{{ x }}{{ i }}]);
             at_{{ x }}{{ i }} += {{ step }};
 {% endif %}
 {% endfor %}
@@ -87,7 +88,7 @@ fn direct(
             let at = (slice * params.m + row + {{ i * wm }}u) * params.n + column;
 {% for j in range(tn) %}
             if (column + {{ j * wn }}u < params.n) {
-                c[at + {{ j * wn }}u] = finish(z, row + {{ i * wm }}u, column + {{ j * wn }}u, c{{ i }}_{{ j }});
+                c[at + {{ j * wn }}u] = {{ "f16" if scalar_c == "f16" }}(finish(z, row + {{ i * wm }}u, column + {{ j * wn }}u, c{{ i }}_{{ j }}));
             }
 {% endfor %}
         }

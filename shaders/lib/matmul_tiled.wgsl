@@ -13,16 +13,17 @@ var<workgroup> tile_b: array<vec4<f32>, {{ bk * (vecs_b + 1) }}>;
 
 // Four neighbours of op(X) for a matrix X that starts at `base` and has rows of `width` numbers, in memory order from
 // [row, column] on; 0 outside of [height, width].
-{% for x, vector in [["a", va], ["b", vb]] %}
+{% for x, vector, half in [["a", va, scalar_a == "f16"], ["b", vb, scalar_b == "f16"]] %}
 {% if vector %}
 fn read_{{ x }}(base: u32, row: u32, column: u32, height: u32, width: u32) -> vec4<f32> {
     let inside = row < height && column < width;
-    return select(vec4<f32>(), {{ x }}[select(0u, (base + row * width + column) / 4u, inside)], inside);
+    let there = {{ x }}[select(0u, (base + row * width + column) / 4u, inside)];
+    return select(vec4<f32>(), {{ "vec4<f32>" if half }}(there), inside);
 }
 {% else %}
 fn read_{{ x }}(base: u32, row: u32, column: u32, height: u32, width: u32) -> f32 {
     let inside = row < height && column < width;
-    return select(0.0, {{ x }}[select(0u, base + row * width + column, inside)], inside);
+    return select(0.0, {{ "f32" if half }}({{ x }}[select(0u, base + row * width + column, inside)]), inside);
 }
 {% endif %}
 {% endfor %}
@@ -31,16 +32,16 @@ fn write_c(slice: u32, z: u32, row: u32, column: u32, values: vec4<f32>) {
     let at = (slice * params.m + row) * params.n + column;
 {% if vc %}
     if (row < params.m && column < params.n) {
-        c[at / 4u] = vec4<f32>(
+        c[at / 4u] = {{ "vec4<f16>" if scalar_c == "f16" }}(vec4<f32>(
 {% for i in range(4) %}
             finish(z, row, column + {{ i }}u, values.{{ "xyzw"[i] }}),
 {% endfor %}
-        );
+        ));
     }
 {% else %}
 {% for i in range(4) %}
     if (row < params.m && column + {{ i }}u < params.n) {
-        c[at + {{ i }}u] = finish(z, row, column + {{ i }}u, values.{{ "xyzw"[i] }});
+        c[at + {{ i }}u] = {{ "f16" if scalar_c == "f16" }}(finish(z, row, column + {{ i }}u, values.{{ "xyzw"[i] }}));
     }
 {% endfor %}
 {% endif %}

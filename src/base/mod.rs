@@ -4,6 +4,7 @@
 
 mod cadence;
 mod error;
+mod half;
 mod real;
 mod rng;
 mod shape;
@@ -13,6 +14,7 @@ mod wide;
 
 pub use cadence::Cadence;
 pub use error::{Error, ErrorKind, Result};
+pub use half::{HALF_MAX, HALF_NORMAL_MIN, half_bits, half_from_bits, round_to_half};
 pub use real::{Real, is_finite_f32};
 pub use rng::{Stream, StreamId, permutation, shuffle, threefry2x32, unit_f32, unit_f64};
 pub use shape::{DType, Shape, Type, broadcast};

@@ -8,8 +8,18 @@ use std::fmt;
 pub enum DType {
     /// A real scalar: f32, or f64 where the executor was asked for it.
     Real,
+    /// A real scalar of half precision, IEEE 754 binary16. A GPU stores it in 2 bytes; a CPU, which plays it, as it stores a
+    /// [`DType::Real`], rounded to a number of half precision.
+    Half,
     /// A u32: class labels, row numbers. It has no derivative.
     Index,
+}
+
+impl DType {
+    /// Whether it is a real scalar, however it is stored: what arithmetic is done with.
+    pub fn is_real(self) -> bool {
+        self != Self::Index
+    }
 }
 
 /// The extent of a value along each axis, row-major; a scalar has none. At most [`Shape::MAX_RANK`] axes.
@@ -155,6 +165,11 @@ impl Type {
         Self { dtype: DType::Real, shape: shape.into() }
     }
 
+    /// Real numbers of this shape, stored in half precision.
+    pub fn half(shape: impl Into<Shape>) -> Self {
+        Self { dtype: DType::Half, shape: shape.into() }
+    }
+
     /// Indices of this shape.
     pub fn index(shape: impl Into<Shape>) -> Self {
         Self { dtype: DType::Index, shape: shape.into() }
@@ -165,6 +180,7 @@ impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dtype = match self.dtype {
             DType::Real => "real",
+            DType::Half => "half",
             DType::Index => "index",
         };
         write!(f, "{dtype}{}", self.shape)

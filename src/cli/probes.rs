@@ -18,7 +18,8 @@ pub fn run(args: &ProbesArgs) -> Result<()> {
     settings::set_device(&mut config, &args.device)?;
     config.check()?;
     let costs = if args.no_cost { None } else { Some(study::costs(&config, &mut progress("comparison"))?) };
-    let when: Vec<Cadence> = PROBES.iter().map(|probe| cadence(&config.probes, probe)).collect();
+    let when: Vec<Cadence> =
+        PROBES.iter().map(|probe| cadence(&config.probes, config.train.precision, probe)).collect();
     if args.json {
         let probes = PROBES.iter().zip(&when).enumerate();
         let probes: Vec<_> = probes.map(|(i, (probe, when))| json_of(i, probe, when, costs.as_ref())).collect();
@@ -61,6 +62,7 @@ fn cost(i: usize, costs: Option<&ProbeCosts>) -> Option<f64> {
 fn of(scope: Scope) -> &'static str {
     match scope {
         Scope::Step => "step",
+        Scope::Scaled => "step in mixed precision",
         Scope::Noise => "step, over layers whose noise is measured",
         Scope::Layer => "layer",
         Scope::Noisy => "layer whose noise is measured",

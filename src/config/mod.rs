@@ -29,7 +29,8 @@ pub use output::{Auto, Device, Record, Rhythm, Validate, Verdicts};
 pub use probes::{Preset, Probes, Timing};
 pub use setting::Range;
 pub use train::{
-    Adaptive, AdaptiveRate, Batch, Criterion, Loss, LossKind, Piece, PlateauOf, Precision, Reduction, Schedule, Train,
+    Adaptive, AdaptiveRate, Batch, Criterion, Loss, LossKind, LossScale, Piece, PlateauOf, PowerOfTwo, Precision,
+    Reduction, Schedule, Train,
 };
 pub use units::{Bytes, Span};
 

@@ -22,6 +22,8 @@ section! {
         histograms: Timing = default(Timing::Preset);
         /// Distance of the weights from where they began.
         distance: Timing = default(Timing::Preset);
+        /// How much of the signal half precision loses; where `train.precision` is `"mixed"`.
+        underflow: Timing = default(Timing::Preset);
     }
 }
 

@@ -91,8 +91,16 @@ section! {
         /// What all random numbers follow from. TOML has no integers above 2⁶³ − 1: larger ones, up to 2⁶⁴ − 1, are written in
         /// quotes.
         seed: u64 = default(0);
-        /// The precision of all numbers; `"f64"` runs on the CPU only.
+        /// The precision of all numbers; `"f64"` runs on the CPU only, `"mixed"` on GPUs that have `shader-f16`; the CPU plays it.
         precision: Precision = default(Precision::F32);
+        /// What the gradient of the loss is multiplied by before it enters half precision, where `train.precision` is `"mixed"`: a power of
+        /// two, or `"dynamic"`. Whatever is recorded, clipped or added to weights is divided by it again. A step whose gradient is not
+        /// finite is skipped; the dynamic scale then halves.
+        loss_scale: LossScale = default(LossScale::Dynamic);
+        /// The dynamic scale of the first step, a power of two.
+        loss_scale_start: PowerOfTwo = default(PowerOfTwo(65536.0)).within(Range::POSITIVE);
+        /// Steps without overflow in a row after which the dynamic scale doubles.
+        loss_scale_growth: u64 = default(2000).within(Range::AT_LEAST_1);
         /// Whether each epoch sees the examples in a new order.
         shuffle: bool = default(true);
         /// Whether a last batch with fewer examples is left out.
@@ -150,6 +158,82 @@ choice! {
         F32 = "f32",
         /// 64 bits, on the CPU only.
         F64 = "f64",
+        /// Factors of matrix products, and so activations and signals, in 16 bits; sums, weights, their gradients, the state of the optimizer,
+        /// and evaluation in 32 (Micikevicius et al. 2018).
+        Mixed = "mixed",
+    }
+}
+
+/// What the gradient of the loss is multiplied by in mixed precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LossScale {
+    /// What overflow leaves room for: halved where a gradient is not finite, doubled after so many steps without.
+    Dynamic,
+    /// A power of two that stays.
+    Fixed(f64),
+}
+
+impl LossScale {
+    /// The exponents of scales: with either, gradients are far from the ends of single precision.
+    const EXPONENTS: std::ops::RangeInclusive<f64> = -24.0..=24.0;
+
+    /// Checks that a scale is a power of two between 2⁻²⁴ and 2²⁴: multiplying by it then rounds nothing.
+    pub(super) fn check(scale: f64, place: &str) -> Result<()> {
+        let exponent = scale.log2();
+        if exponent.fract() == 0.0 && Self::EXPONENTS.contains(&exponent) {
+            return Ok(());
+        }
+        let error = Error::input(place, format!("expected a power of two between 2^-24 and 2^24, found {scale}"));
+        let near = exponent.round().clamp(*Self::EXPONENTS.start(), *Self::EXPONENTS.end());
+        Err(if near.is_finite() { error.help(format!("use {}", near.exp2())) } else { error })
+    }
+}
+
+/// A scale that rounds nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PowerOfTwo(pub f64);
+
+impl Setting for PowerOfTwo {
+    fn type_name() -> String {
+        "power of two".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        let scale = f64::parse(value, place).map_err(|_| wrong_type(place, Self::type_name(), value))?;
+        LossScale::check(scale, place).map(|()| Self(scale))
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        self.0.to_toml(detail)
+    }
+    fn numbers(&self) -> Vec<f64> {
+        vec![self.0]
+    }
+}
+
+impl Setting for LossScale {
+    fn type_name() -> String {
+        "\"dynamic\" | number".into()
+    }
+    fn parse(value: &Value, place: &str) -> Result<Self> {
+        match value {
+            Value::String(word) if word == "dynamic" => Ok(Self::Dynamic),
+            Value::Integer(_) | Value::Float(_) => {
+                let scale = f64::parse(value, place)?;
+                Self::check(scale, place).map(|()| Self::Fixed(scale))
+            }
+            _ => Err(wrong_type(place, Self::type_name(), value)),
+        }
+    }
+    fn to_toml(&self, detail: Detail) -> Option<Value> {
+        match self {
+            Self::Dynamic => Some(Value::String("dynamic".into())),
+            Self::Fixed(scale) => scale.to_toml(detail),
+        }
+    }
+    fn numbers(&self) -> Vec<f64> {
+        match self {
+            Self::Dynamic => Vec::new(),
+            Self::Fixed(scale) => vec![*scale],
+        }
     }
 }
 

@@ -55,7 +55,12 @@ pub enum Float {
     F32,
     /// Double precision, on the CPU alone: WGSL has none.
     F64,
+    /// Single precision whose matrix products read half precision, on GPUs that have it and on the CPU, which plays it.
+    Mixed,
 }
+
+/// The ability of an adapter to have half precision, by its name in WebGPU.
+pub const SHADER_F16: &str = "shader-f16";
 
 impl FromStr for Float {
     type Err = Error;
@@ -64,7 +69,8 @@ impl FromStr for Float {
         match text {
             "f32" => Ok(Self::F32),
             "f64" => Ok(Self::F64),
-            _ => Err(Error::input("precision", format!("expected f32 or f64, found `{text}`"))),
+            "mixed" => Ok(Self::Mixed),
+            _ => Err(Error::input("precision", format!("expected f32, f64 or mixed, found `{text}`"))),
         }
     }
 }
@@ -193,6 +199,12 @@ pub fn choose(request: &DeviceRequest, float: Float, adapters: &[AdapterInfo]) -
         }
     };
     match found {
+        Some(adapter) if float == Float::Mixed && !adapter.features.iter().any(|name| name == SHADER_F16) => {
+            let there = if adapter.features.is_empty() { "none".to_owned() } else { adapter.features.join(", ") };
+            let message = format!("mixed precision needs {SHADER_F16}, the features of {adapter} are {there}");
+            Err(Error::input("device", message)
+                .help("use --precision f32, another device, or --device cpu, which plays it"))
+        }
         Some(adapter) => Ok(Choice { adapter: Some(adapter.clone()), reason }),
         None => Err(nothing(request, adapters)),
     }
@@ -331,5 +343,23 @@ mod tests {
             assert!(error.contains("help: use --device cpu for f64"), "{error}");
         }
         assert!("f16".parse::<Float>().is_err());
+    }
+
+    #[test]
+    fn mixed_precision_needs_an_adapter_that_has_half_precision() {
+        let mut all = workstation();
+        let choose = |request: &str, all: &[AdapterInfo]| choose(&request.parse().unwrap(), Float::Mixed, all);
+        for request in ["auto", "gpu", "2", "rtx"] {
+            let error = choose(request, &all).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(
+                error.contains("needs shader-f16") && error.contains("GeForce RTX") && error.contains("help: "),
+                "{error}"
+            );
+        }
+        assert_eq!(choose("cpu", &all).unwrap().adapter, None);
+        all[2].features = vec![SHADER_F16.to_owned()];
+        assert_eq!(choose("gpu", &all).unwrap().adapter.unwrap().index, 2);
     }
 }

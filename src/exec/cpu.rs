@@ -112,7 +112,7 @@ impl<R: Precision> Cpu<R> {
 
     fn make(&mut self, dtype: DType, len: usize) -> usize {
         self.buffers.push(Some(Box::new(match dtype {
-            DType::Real => Memory::Real(Numbers::zeros(len)),
+            DType::Real | DType::Half => Memory::Real(Numbers::zeros(len)),
             DType::Index => Memory::Index(vec![0; len]),
         })));
         self.counters.buffers += 1;
@@ -133,10 +133,11 @@ impl<R: Precision> Cpu<R> {
         let fresh: usize = plan
             .buffers
             .iter()
-            .filter(|b| b.shared && !self.shared.contains_key(&b.name))
-            .map(|b| b.bytes(scalar))
+            .filter(|b| !b.shared || !self.shared.contains_key(&b.name))
+            // Half precision is played with whole numbers.
+            .map(|b| b.len * if b.dtype.is_real() { scalar } else { 4 })
             .sum();
-        let needed = known + fresh + plan.private_bytes(scalar);
+        let needed = known + fresh;
         if needed as u64 <= limit {
             return Ok(());
         }

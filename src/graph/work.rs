@@ -126,6 +126,7 @@ impl DType {
     pub fn wgsl(self) -> &'static str {
         match self {
             Self::Real => "f32",
+            Self::Half => "f16",
             Self::Index => "u32",
         }
     }

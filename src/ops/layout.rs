@@ -64,7 +64,11 @@ impl Op for Reshape {
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
-        expect_dtypes(inputs, &[DType::Real])?;
+        // Of half precision it is a view, or none: there is no kernel that copies it.
+        expect_dtypes(
+            inputs,
+            &[if inputs.first().is_some_and(|ty| ty.dtype == DType::Half) { DType::Half } else { DType::Real }],
+        )?;
         let from = inputs[0].shape;
         if from.len() != self.to.len() {
             return Err(Error::input(
@@ -72,7 +76,7 @@ impl Op for Reshape {
                 format!("{from} has {} elements, {} has {}", from.len(), self.to, self.to.len()),
             ));
         }
-        Ok(vec![Type::real(self.to)])
+        Ok(vec![Type { dtype: inputs[0].dtype, shape: self.to }])
     }
 
     fn derivative(&self, g: &mut Graph, node: NodeView<'_>, grads: &[Option<ValueId>]) -> Result<Derivative> {

@@ -190,7 +190,10 @@ fn items(text: &str) -> Vec<Item> {
         }
         let ends = depth == 0 && (token == ";" || token == "}");
         own.push(token);
-        if ends && own != [";"] {
+        if ends && own.concat() == shaders::HALF_EXTENSION {
+            // It stands in front of the whole.
+            own.clear();
+        } else if ends && own != [";"] {
             items.push(item(std::mem::take(&mut own)));
         } else if ends {
             own.clear();
@@ -236,7 +239,7 @@ pub fn source(parts: &[Part<'_>]) -> Result<String> {
     for (i, (items, part)) in all.iter().zip(parts).enumerate() {
         whole.add(i, items, part, &traits[i]);
     }
-    Ok(whole.text())
+    Ok(shaders::with_extensions(whole.text()))
 }
 
 /// Threads of a workgroup of the whole: as many as those parts have whose threads wait for each other, else the most.

@@ -18,6 +18,7 @@ pub mod optimize;
 pub mod pointwise;
 pub mod record;
 pub mod reduce;
+pub mod scaling;
 pub mod shaders;
 pub mod softmax;
 pub mod stats;
@@ -30,6 +31,7 @@ use crate::base::{DType, Error, Result, Type};
 /// has a test case, and a test reads this folder so that none is left out.
 pub const OPS: &[&str] = &[
     "accumulate",
+    "adjust_scale",
     "arena_histogram",
     "chunk_stats",
     "clip_factor",

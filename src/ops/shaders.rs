@@ -1,7 +1,7 @@
 //! The texts of the shaders: templates embedded in the library, rendered with the values that a [`Shader`] names.
 
 use super::gpu::{RECORD_THREADS, ROW_THREADS, THREADS};
-use super::{examples, histogram, record, stats, units};
+use super::{examples, histogram, record, scaling, stats, units};
 use crate::base::{Error, Real, Result};
 use crate::graph::{Dispatch, SUBGROUP, Shader};
 use minijinja::syntax::SyntaxConfig;
@@ -21,11 +21,11 @@ templates! {
     "lib/record_macros.wgsl" "lib/rows.wgsl" "lib/softmax.wgsl" "lib/step.wgsl"
     "lib/threefry.wgsl"
     "arenas.wgsl" "dropout.wgsl" "examples.wgsl" "gather.wgsl" "histogram.wgsl" "layout.wgsl" "loss.wgsl" "matmul.wgsl" "noise.wgsl" "norm.wgsl" "optimize.wgsl" "pointwise.wgsl" "reduce.wgsl"
-    "softmax.wgsl" "stats.wgsl" "units.wgsl" "variance.wgsl"
+    "scaling.wgsl" "softmax.wgsl" "stats.wgsl" "units.wgsl" "variance.wgsl"
 }
 
 /// The numbers that shaders share with the host.
-const NUMBERS: [(&str, usize); 21] = [
+const NUMBERS: [(&str, usize); 30] = [
     ("SUBGROUP", SUBGROUP as usize),
     ("THREADS", THREADS),
     ("ROW_THREADS", ROW_THREADS),
@@ -45,6 +45,15 @@ const NUMBERS: [(&str, usize); 21] = [
     ("CLIP", stats::CLIP),
     ("HALT", stats::HALT),
     ("NORM", stats::NORM),
+    ("SCALING", stats::SCALING),
+    ("GOOD_STEPS", stats::GOOD_STEPS),
+    ("SKIPPED", stats::SKIPPED),
+    ("CORRECTION1", stats::CORRECTION1),
+    ("CORRECTION2", stats::CORRECTION2),
+    ("ROW_SCALE", scaling::ROW_SCALE),
+    ("ROW_SKIPPED", scaling::ROW_SKIPPED),
+    ("ROW_HALTS", scaling::ROW_HALTS),
+    ("ROW_SKIPS", scaling::ROW_SKIPS),
     ("BINS", histogram::BINS),
     ("BIN_OFFSET", histogram::BIN_OFFSET as usize),
 ];
@@ -62,6 +71,10 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for (name, number) in [("LEAST", f32::LEAST), ("TINY", f32::TINY), ("LN_LEAST", f32::LN_LEAST)] {
         environment.add_global(name, format!("{number:e}f"));
     }
+    environment.add_global("SCALED", stats::SCALED);
+    environment.add_global("SKIPPING", stats::SKIPPING);
+    environment.add_global("SCALE_MIN", scaling::SCALE_MIN);
+    environment.add_global("SCALE_MAX", scaling::SCALE_MAX);
     environment.add_global("MAX_WORKGROUPS", Dispatch::MAX_WORKGROUPS);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text).expect("the shaders are well-formed templates");
@@ -88,8 +101,17 @@ pub fn source(shader: &Shader) -> Result<String> {
         .map(|(name, text)| (*name, text.parse::<u32>().map_or_else(|_| Value::from(text.as_str()), Value::from)))
         .collect();
     vars.insert("entry", Value::from(shader.entry));
-    ENVIRONMENT.get_template(&file).and_then(|template| template.render(vars)).map_err(failure)
+    let text = ENVIRONMENT.get_template(&file).and_then(|template| template.render(vars)).map_err(failure)?;
+    Ok(with_extensions(text))
 }
+
+/// A text with the directive in front that it needs if a buffer of it holds half precision.
+pub(crate) fn with_extensions(text: String) -> String {
+    if text.contains("f16>") { format!("{HALF_EXTENSION}\n{text}") } else { text }
+}
+
+/// What lets a shader have half precision.
+pub(crate) const HALF_EXTENSION: &str = "enable f16;";
 
 #[cfg(test)]
 mod tests {

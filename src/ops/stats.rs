@@ -12,14 +12,28 @@ use crate::{answers, kernel};
 use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
-/// The control block: clip factor, halt flag (sticky), global gradient norm, unused.
-pub const CONTROL: usize = 4;
+/// The control block: clip factor, halt flag (sticky), global gradient norm; then what loss scaling keeps, all 0 where there is none.
+pub const CONTROL: usize = 8;
 /// The position of the clip factor.
 pub const CLIP: usize = 0;
 /// The position of the halt flag: not 0 once a non-finite value was seen.
 pub const HALT: usize = 1;
 /// The position of the global gradient norm, where clipping needed it.
 pub const NORM: usize = 2;
+/// The position of what is made of overflow: 0 halts, [`SCALED`] and [`SKIPPING`] let it pass unless it is that of the loss.
+pub const SCALING: usize = 3;
+/// The position of how many steps in a row did not overflow, since the scale was set.
+pub const GOOD_STEPS: usize = 4;
+/// The position of how many steps were skipped.
+pub const SKIPPED: usize = 5;
+/// The positions of the bias corrections of an optimizer that has counted no skipped step; they count once there is one.
+pub const CORRECTION1: usize = 6;
+/// See [`CORRECTION1`].
+pub const CORRECTION2: usize = 7;
+/// With loss scaling, a step that is taken.
+pub const SCALED: f64 = 1.0;
+/// With loss scaling, a step that overflowed: nothing moves.
+pub const SKIPPING: f64 = 2.0;
 
 /// Records of what passes some layers, one for each group of rows; overwritten. Inputs: for each layer its activations a
 /// [n, …] and ∂L/∂z [n, …]; then weights `[n]`. Output: the records of these values one after the other [groups, 8].
@@ -320,7 +334,7 @@ impl Op for ChunkStats {
 }
 
 /// The clip factor from the records of all chunks: `min(1, c / (‖g‖ + 1e-6))`, as `torch.nn.utils.clip_grad_norm_`; and
-/// the halt flag, which a non-finite gradient sets for good. Inputs: records [n, 8], control `[4]` in place; output control.
+/// the halt flag, which a non-finite gradient sets for good, unless the loss is scaled. Inputs: records [n, 8], control `[8]` in place; output control.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClipFactor {
     /// The largest norm c that passes unchanged; `None` computes norm and flag alone.
@@ -336,7 +350,7 @@ impl ClipFactor {
         let norm = total[SQUARES].sqrt() / scale_of(total[MAX]);
         let control = io.out(0);
         control[NORM] = norm;
-        if total[NON_FINITE] != R::ZERO {
+        if total[NON_FINITE] != R::ZERO && control[SCALING] == R::ZERO {
             control[HALT] = R::ONE;
         }
         control[CLIP] = match self.max_norm {
@@ -380,7 +394,7 @@ impl Op for ClipFactor {
 }
 
 /// Records folded by segments into the rows of a table. Inputs: records [n, 8], segments [rows, 2] (first record, one past
-/// the last), table [rows, 8] in place, control `[4]` in place, and, if `loss`, the loss [] of this micro-batch, which is
+/// the last), table [rows, 8] in place, control `[8]` in place, and, if `loss`, the loss [] of this micro-batch, which is
 /// added to field `SUM` of the last row (field `NON_FINITE` counts losses that are not finite). Outputs: table, control.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
@@ -415,7 +429,10 @@ impl Fold {
             table[last + SUM] += loss;
             table[last + NON_FINITE] += if loss.is_finite() { R::ZERO } else { R::ONE };
         }
-        if table.chunks(RECORD).any(|row| row[NON_FINITE] != R::ZERO) {
+        // With loss scaling overflow is common, but for that of the loss itself.
+        let counts =
+            if control[SCALING] == R::ZERO { 0 } else { table.len() - if loss.is_some() { RECORD } else { 0 } };
+        if table[counts..].chunks(RECORD).any(|row| row[NON_FINITE] != R::ZERO) {
             control[HALT] = R::ONE;
         }
     }

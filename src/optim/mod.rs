@@ -7,5 +7,6 @@ mod update;
 pub use plateau::Plateau;
 pub use schedule::Schedule;
 pub use update::{
-    State, UpdateGraph, first_chunks, lengths, owners, record_place, rule, segments, states, update_graph,
+    LOSS_SCALE, LOSS_UNSCALE, Scaling, State, UpdateGraph, first_chunks, lengths, owners, record_place, rule, segments,
+    states, update_graph,
 };

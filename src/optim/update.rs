@@ -1,10 +1,11 @@
 //! The update as a graph: clip, step, measure, over the parts of the arenas.
 
-use crate::base::{Result, Type};
-use crate::config::Optimizer;
+use crate::base::{Result, Shape, Type};
+use crate::config::{LossScale, Optimizer, Precision, Train};
 use crate::graph::{Graph, Phase, ValueId};
 use crate::ops::optimize::{Rule, Update};
 use crate::ops::record::RECORD;
+use crate::ops::scaling::AdjustScale;
 use crate::ops::stats::{CONTROL, ChunkStats, ClipFactor, Fold};
 use crate::plan::{Arena, CHUNK, Place};
 
@@ -23,6 +24,34 @@ pub fn rule(optimizer: &Optimizer) -> (Rule, f64) {
     };
     (rule, optimizer.weight_decay())
 }
+
+/// How the loss of a run in mixed precision is scaled; see [`crate::ops::scaling`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaling {
+    /// The scale of the first step.
+    pub start: f64,
+    /// Good steps in a row after which it doubles; none keeps it as it is.
+    pub growth_interval: Option<u32>,
+}
+
+impl Scaling {
+    /// The scaling that a config means; none if its precision is not mixed.
+    pub fn of(train: &Train) -> Option<Self> {
+        let scaling = match train.loss_scale {
+            LossScale::Dynamic => {
+                let interval = u32::try_from(train.loss_scale_growth).unwrap_or(u32::MAX);
+                Self { start: train.loss_scale_start.0, growth_interval: Some(interval) }
+            }
+            LossScale::Fixed(start) => Self { start, growth_interval: None },
+        };
+        (train.precision == Precision::Mixed).then_some(scaling)
+    }
+}
+
+/// The buffers of the scale and of its inverse, [1] each.
+pub const LOSS_SCALE: &str = "loss.scale";
+/// See [`LOSS_SCALE`].
+pub const LOSS_UNSCALE: &str = "loss.unscale";
 
 /// An arena of an optimizer's state.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,12 +120,15 @@ pub struct UpdateGraph {
 /// The update of all parameters.
 ///
 /// For each part p of the arena it reads the shared buffers `{gradients}.p`, `lengths.p` (see [`lengths`]) and updates
-/// `params.p` and `state.k.p` in place. `control` `[4]` holds clip factor, halt flag and norm, see [`crate::ops::stats`].
+/// `params.p` and `state.k.p` in place. `control` `[8]` holds clip factor, halt flag, norm and the state of loss scaling, see [`crate::ops::stats`].
 /// With `clip_value`, gradient elements are confined to ± that, as `torch.nn.utils.clip_grad_value_`; with `clip_norm`, the
 /// gradient of all parts is then scaled down to that norm, as `clip_grad_norm_`.
 ///
 /// With `measure`, the update writes `records.params` [chunks, 8] in the same pass, and folds them, by the shared buffer
 /// `segments.params` (see [`segments`]), into the table [tensors, 8] at that place.
+///
+/// With `scaling`, the step is skipped where the gradient is not finite, the scale is set for the next one, and what became of it stands in
+/// the row [1, 8] of the table at that place.
 ///
 /// # Errors
 /// If a part of the arena is not made of whole chunks, which [`Arena::new`] rules out.
@@ -107,12 +139,18 @@ pub fn update_graph(
     clip_value: Option<f64>,
     gradients: &str,
     measure: Option<&Place>,
+    scaling: Option<(Scaling, Place)>,
 ) -> Result<UpdateGraph> {
     let mut builder = Builder::new(arena, gradients)?;
     if let Some(limit) = clip_norm {
         builder.clip(limit, clip_value)?;
     }
     let (rule, weight_decay) = rule(optimizer);
+    if let Some((scaling, row)) = scaling {
+        // What is confined to a bound is finite.
+        let records = if clip_norm.is_some() && clip_value.is_none() { CLIP_RECORDS } else { SCALING_RECORDS };
+        builder.scale(scaling, &rule, records, row)?;
+    }
     let update = Update { rule, weight_decay, clip_value, clip_norm: clip_norm.is_some(), measure: measure.is_some() };
     builder.update(&update)?;
     if let Some(table) = measure {
@@ -120,6 +158,10 @@ pub fn update_graph(
     }
     Ok(UpdateGraph { graph: builder.graph, places: builder.places })
 }
+
+/// Records of the gradients before the update, as they are clipped and as they are.
+const CLIP_RECORDS: &str = "records.clip";
+const SCALING_RECORDS: &str = "records.scaling";
 
 struct Builder<'a> {
     arena: &'a Arena,
@@ -163,13 +205,33 @@ impl<'a> Builder<'a> {
         self.graph.input(buffer, Type::real([self.chunks(), RECORD]))
     }
 
-    fn clip(&mut self, limit: f64, clip_value: Option<f64>) -> Result<()> {
+    /// Records of the gradients of all parts.
+    fn chunk_records(&mut self, buffer: &str, clip_value: Option<f64>) -> Result<ValueId> {
         for part in 0..self.arena.parts.len() {
             let inputs = [self.gradients[part], self.lengths[part]];
             let records = self.graph.apply(ChunkStats { clip_value }, &inputs)?;
-            self.place_records(records, "records.clip", part);
+            self.place_records(records, buffer, part);
         }
-        let records = self.all_records("records.clip")?;
+        self.all_records(buffer)
+    }
+
+    fn scale(&mut self, scaling: Scaling, rule: &Rule, records: &str, row: Place) -> Result<()> {
+        let records = match records {
+            CLIP_RECORDS => self.all_records(records)?,
+            _ => self.chunk_records(records, None)?,
+        };
+        let scalar = Type::real(Shape::SCALAR);
+        let (scale, unscale) = (self.graph.input(LOSS_SCALE, scalar)?, self.graph.input(LOSS_UNSCALE, scalar)?);
+        let table = self.graph.input("table.scaling", Type::real([1, RECORD]))?;
+        self.places.push((table, row));
+        let betas = if let Rule::Adam { betas, .. } = *rule { betas } else { [0.0; 2] };
+        let adjust = AdjustScale { growth_interval: scaling.growth_interval, betas };
+        self.control = self.graph.apply_all(adjust, &[records, self.control, scale, unscale, table])?[0];
+        Ok(())
+    }
+
+    fn clip(&mut self, limit: f64, clip_value: Option<f64>) -> Result<()> {
+        let records = self.chunk_records(CLIP_RECORDS, clip_value)?;
         self.control = self.graph.apply(ClipFactor { max_norm: Some(limit) }, &[records, self.control])?;
         Ok(())
     }

@@ -65,6 +65,7 @@ pub fn compile(name: &str, graph: &Graph, places: &[(ValueId, Place)]) -> Result
     }
     let mut plan = Plan { name: name.to_owned(), buffers: builder.buffers, steps };
     hoist(&mut plan);
+    hoist_widened(&mut plan);
     let plan = memory::colour(plan);
     check(&plan)?;
     Ok(plan)
@@ -201,6 +202,51 @@ fn hoist(plan: &mut Plan) {
         let made = |other: &Step| other.outputs.iter().any(|view| inputs.contains(&view.buffer));
         let after = plan.steps[..i].iter().rposition(made).map_or(0, |last| last + 1);
         plan.steps[after..=i].rotate_right(1);
+    }
+}
+
+/// Steps that widen values of half precision for measurements alone are made again for each of these, right in front of it, and both are
+/// moved up to where the value of half precision has just been made: so no widened copy waits for anything.
+fn hoist_widened(plan: &mut Plan) {
+    let makers = |plan: &Plan, buffer: usize| -> Vec<usize> {
+        (0..plan.steps.len()).filter(|&i| plan.steps[i].outputs.iter().any(|view| view.buffer == buffer)).collect()
+    };
+    let is_widening = |plan: &Plan, step: &Step| {
+        let reads_half = step.inputs.iter().any(|view| plan.buffers[view.buffer].dtype == DType::Half);
+        let op: &dyn std::any::Any = step.op.as_ref();
+        let [output] = step.outputs[..] else { return false };
+        let readers = |other: &&Step| other.inputs.iter().any(|view| view.buffer == output.buffer);
+        let is_read = |other: &Step| {
+            let reads =
+                |step: &Step| step.inputs.iter().any(|view| other.outputs.iter().any(|out| out.buffer == view.buffer));
+            plan.steps.iter().any(|step| !std::ptr::eq(step, other) && reads(step))
+        };
+        reads_half
+            && op.is::<Pointwise>()
+            && !plan.buffers[output.buffer].shared
+            && plan.buffers[output.buffer].dtype == DType::Real
+            && plan.steps.iter().filter(readers).all(|reader| !is_read(reader))
+    };
+    let widening: Vec<Step> = plan.steps.iter().filter(|step| is_widening(plan, step)).cloned().collect();
+    let widened: HashMap<usize, Step> = widening.into_iter().map(|step| (step.outputs[0].buffer, step)).collect();
+    let reads = |step: &Step| step.inputs.iter().any(|view| widened.contains_key(&view.buffer));
+    plan.steps.retain(|step| !step.outputs.iter().any(|view| widened.contains_key(&view.buffer)));
+    let (mut measuring, rest): (Vec<Step>, Vec<Step>) = std::mem::take(&mut plan.steps).into_iter().partition(reads);
+    plan.steps = rest;
+    for step in &mut measuring {
+        let mut group: Vec<Step> = Vec::new();
+        for view in &mut step.inputs {
+            if let Some(widening) = widened.get(&view.buffer) {
+                plan.buffers.push(plan.buffers[view.buffer].clone());
+                view.buffer = plan.buffers.len() - 1;
+                let output = View { buffer: view.buffer, ..widening.outputs[0] };
+                group.push(Step { outputs: vec![output], ..widening.clone() });
+            }
+        }
+        let sources = step.inputs.iter().chain(group.iter().flat_map(|widening| &widening.inputs));
+        let after = sources.flat_map(|view| makers(plan, view.buffer)).max().map_or(0, |last| last + 1);
+        group.push(step.clone());
+        plan.steps.splice(after..after, group);
     }
 }
 

@@ -8,12 +8,14 @@ mod bundle;
 mod compile;
 mod fuse;
 mod memory;
+mod mixed;
 mod print;
 mod work;
 
 pub use arena::{Arena, CHUNK, Tensor};
 pub use bundle::{Bound, Bundle, Home, Limits, Part};
 pub use compile::{Place, compile};
+pub use mixed::halve;
 
 use crate::base::{DType, Type};
 use crate::graph::{Op, Phase};
@@ -109,11 +111,12 @@ impl Plan {
 }
 
 impl Buffer {
-    /// Its size; indices take 4 bytes in every precision.
+    /// Its size on a device that stores half precision in 2 bytes; indices take 4 in every precision.
     pub fn bytes(&self, scalar_bytes: usize) -> usize {
         self.len
             * match self.dtype {
                 DType::Real => scalar_bytes,
+                DType::Half => 2,
                 DType::Index => 4,
             }
     }

@@ -2,6 +2,7 @@
 //! all takes.
 
 use super::{Limits, Plan, View};
+use crate::base::DType;
 use crate::graph::Target;
 use std::fmt;
 
@@ -34,7 +35,8 @@ impl fmt::Display for Plan {
         for buffer in &self.buffers {
             let kind = if buffer.shared { "shared " } else { "private" };
             let (first, last) = buffer.lifetime;
-            writeln!(f, "  {kind} {:<24} {:>12} elements  steps {first}..={last}", buffer.name, buffer.len)?;
+            let half = if buffer.dtype == DType::Half { "  half precision" } else { "" };
+            writeln!(f, "  {kind} {:<24} {:>12} elements  steps {first}..={last}{half}", buffer.name, buffer.len)?;
         }
         let (private, shared) = (self.private_bytes(4), self.shared_bytes(4));
         writeln!(f, "  memory in f32: {private} bytes private + {shared} bytes shared = {} bytes", private + shared)

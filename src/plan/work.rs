@@ -18,7 +18,11 @@ impl Step {
     /// Bytes of what it reads and writes, each input and output once. Of rows that are picked, only those count.
     pub fn bytes(&self, scalar_bytes: usize) -> f64 {
         let bytes = |ty: &Type| {
-            let each = if ty.dtype == DType::Index { 4 } else { scalar_bytes };
+            let each = match ty.dtype {
+                DType::Real => scalar_bytes,
+                DType::Half => 2,
+                DType::Index => 4,
+            };
             (each * ty.shape.len()) as f64
         };
         let op: &dyn Any = self.op.as_ref();

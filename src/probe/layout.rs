@@ -70,6 +70,10 @@ pub enum Part {
     GradientCounts,
     /// Histograms of the weights of each layer.
     WeightCounts,
+    /// The scale of the loss, and what became of the step.
+    Scaling,
+    /// Histograms of the scaled signal at each layer as half precision has it, then of the same before it was rounded.
+    SignalCounts,
 }
 
 /// What is folded of taps beside the records of every layer, and what needs it.
@@ -80,7 +84,7 @@ const TAPPED: [(Need, &[Part]); 4] = [
     (Need::Slopes, &[Part::Losses, Part::Slopes]),
 ];
 
-const PARTS: usize = Part::WeightCounts as usize + 1;
+const PARTS: usize = Part::SignalCounts as usize + 1;
 
 /// Tap records that are folded into neighbouring rows of the table at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,6 +150,16 @@ pub struct Tapped {
     pub tensors: usize,
     /// Whether batches are accumulated from micro-batches.
     pub accumulates: bool,
+    /// Whether the loss is scaled, in mixed precision.
+    pub is_scaled: bool,
+}
+
+impl Tapped {
+    /// How many layers are tapped by one op. In mixed precision each is by itself: values are widened for it, and those of several layers
+    /// would have to wait for each other.
+    pub fn together(&self) -> usize {
+        if self.is_scaled { 1 } else { TapStats::LAYERS_MAX }
+    }
 }
 
 /// The layout of tap records, counts and table.
@@ -161,17 +175,42 @@ pub struct Layout {
     pub records: usize,
     /// The rows of counts of the activations behind each layer.
     pub counts: Vec<RecordSpan>,
+    /// Those of the signal at each layer as it is stored, then as it was before.
+    pub signal_counts: Vec<RecordSpan>,
     /// The first row of each part, where there is one.
     starts: [Option<usize>; PARTS],
     rows: usize,
+}
+
+/// Rows of counts of values of these shapes, each from where every adapter can bind it.
+fn spans_of_counts(shapes: &[Shape]) -> Vec<RecordSpan> {
+    let mut first = 0;
+    let span = |shape: &Shape| {
+        let span = RecordSpan { first, count: TapStats::groups(shape) };
+        first = aligned(first + span.count);
+        span
+    };
+    shapes.iter().map(span).collect()
+}
+
+/// One past the last row of these.
+fn end_of(spans: &[RecordSpan]) -> usize {
+    spans.last().map_or(0, |span| span.first + span.count)
 }
 
 impl Layout {
     /// The layout for what is tapped, and when.
     pub fn new(tapped: Tapped, agenda: &Agenda) -> Self {
         let accumulates = tapped.accumulates;
-        let mut layout =
-            Self { tapped, folds: Vec::new(), records: 0, counts: Vec::new(), starts: [None; PARTS], rows: 0 };
+        let mut layout = Self {
+            tapped,
+            folds: vec![],
+            records: 0,
+            counts: vec![],
+            signal_counts: vec![],
+            starts: [None; PARTS],
+            rows: 0,
+        };
         // Products with the gradient of a batch need that gradient first: with the last of several micro-batches it is there, but
         // the examples of those before have gone.
         let possible = |needs: Needs| if accumulates { needs.without(Need::Projections) } else { needs };
@@ -193,6 +232,10 @@ impl Layout {
             layout.rows = aligned(layout.rows);
             layout.take(part, rows);
         }
+        if layout.tapped.is_scaled {
+            layout.rows = aligned(layout.rows);
+            layout.take(Part::Scaling, 1);
+        }
         if ever.has(Need::Last) {
             layout.rows = aligned(layout.rows);
             layout.take(Part::Dots, DOTS * aligned(tensors));
@@ -202,11 +245,12 @@ impl Layout {
                 layout.rows = aligned(layout.rows);
                 layout.take(part, BINS_ROWS * layout.tapped.activations.len());
             }
-            let mut first = 0;
-            for shape in &layout.tapped.activations {
-                layout.counts.push(RecordSpan { first, count: TapStats::groups(shape) });
-                first = aligned(first + TapStats::groups(shape));
-            }
+            layout.counts = spans_of_counts(&layout.tapped.activations);
+        }
+        if ever.has(Need::Rounding) {
+            layout.rows = aligned(layout.rows);
+            layout.take(Part::SignalCounts, 2 * BINS_ROWS * layers);
+            layout.signal_counts = spans_of_counts(&layout.tapped.outputs.repeat(2));
         }
         // An empty buffer cannot be bound.
         layout.records = layout.records.max(1);
@@ -230,7 +274,7 @@ impl Layout {
         if needs.has(Need::Records) {
             let mut signals = Vec::new();
             for layer in 0..self.tapped.activations.len() {
-                if layer % TapStats::LAYERS_MAX == 0 {
+                if layer % self.tapped.together() == 0 {
                     self.records = aligned(self.records);
                 }
                 let shapes = [self.tapped.activations[layer], self.tapped.outputs[layer]];
@@ -316,7 +360,12 @@ impl Layout {
 
     /// How many rows of counts there are.
     pub fn counts_len(&self) -> usize {
-        self.counts.last().map_or(0, |span| span.first + span.count)
+        end_of(&self.counts)
+    }
+
+    /// How many rows of counts of signals there are.
+    pub fn signal_counts_len(&self) -> usize {
+        end_of(&self.signal_counts)
     }
 
     /// The records of a part that is tapped: those of each of its rows.

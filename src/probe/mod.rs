@@ -11,6 +11,8 @@
 //! | `loss` | step | Σ wᵢℓᵢ / Σ wᵢ | loss of the logical batch, before the update (a sum where loss.reduction is sum) |
 //! | `lr` | step | η | learning rate of the step |
 //! | `batch` | step | B | examples of the logical batch; fewer where an epoch ends, more where train.batch is adaptive |
+//! | `loss_scale` | step in mixed precision | S | what the gradient of the loss was multiplied by before it entered half precision, in mixed precision; all else is recorded without it |
+//! | `skipped_steps` | step in mixed precision | count of steps with g = ±∞ or NaN | steps so far that were skipped because the scaled gradient overflowed, in mixed precision |
 //! | `grad_norm` | step | ‖g‖₂ | norm of the whole gradient |
 //! | `weight_norm` | step | ‖w‖₂ | norm of all parameters |
 //! | `update_ratio` | step | ‖Δw‖₂ / ‖w‖₂ | how far a step moves the parameters; about 1e-3 is common |
@@ -53,6 +55,8 @@
 //! | `activation_histogram` | bin of a layer | shares of \|a\| by log₂ | activations behind the layer in the same bins |
 //! | `distance` | step | ‖w − w₀‖₂ | distance of all parameters from where training began |
 //! | `layer_distance` | layer | ‖w − w₀‖₂ of the layer | distance of the layer from where training began |
+//! | `signal_lost` | layer | share of S·∂L/∂z ≠ 0 that half precision has as 0 | what rounding to half precision takes away of the scaled signal: magnitudes up to 2⁻²⁵; 0 where a layer's signal is no factor of a product |
+//! | `signal_subnormal` | layer | share of S·∂L/∂z ≠ 0 below 2⁻¹⁴ in half precision | what is left with fewer than 11 bits: multiples of 2⁻²⁴ |
 //!
 //! uᵢ is the part of an example in the mean gradient, see [`Noise`]. In a *resolved* layer its norm costs no per-example gradient: in a
 //! dense one it follows from two norms of rows ([`crate::ops::examples`]), of the scale and shift of `layer_norm` from products of
@@ -67,6 +71,7 @@
 //! quantity of its own, and [`Reader::non_finite`] tells which came first.
 
 mod direction;
+mod finite;
 mod interval;
 mod layout;
 mod noise;
@@ -79,11 +84,12 @@ mod units;
 mod values;
 mod variance;
 
+pub use finite::NonFinite;
 pub use interval::{Quotient, quotient};
 pub use layout::{Fold, Layout, Noisy, Part, RecordSpan, Scattered, Tapped, aligned};
 pub use noise::{Against, Noise, NoiseReader, SCALE_MAX, STEPS_SETTLED, Scatter};
 pub use quantity::{QUANTITIES, Quantity, Scope, find};
-pub use reading::{NonFinite, Reader};
+pub use reading::Reader;
 pub use series::NoiseSeries;
 pub use table::{Agenda, CADENCES_MAX, Due, Need, Needs, PROBES, Probe, ProbeId};
 pub use units::UnitsReader;

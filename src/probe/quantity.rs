@@ -9,6 +9,8 @@ pub enum Scope {
     Step,
     /// All layers whose noise is measured together: one number, none where there are no such layers.
     Noise,
+    /// The whole step, in mixed precision: one number, else none.
+    Scaled,
     /// Each layer with parameters.
     Layer,
     /// Each layer whose noise is measured.
@@ -46,7 +48,7 @@ const fn row(id: &'static str, probe: ProbeId, scope: Scope, formula: &'static s
 }
 
 /// Every quantity. Those of one probe are neighbours, and stand in this order in a step's values.
-pub const QUANTITIES: [Quantity; 45] = [
+pub const QUANTITIES: [Quantity; 49] = [
     row(
         "loss",
         ProbeId::Loss,
@@ -61,6 +63,20 @@ pub const QUANTITIES: [Quantity; 45] = [
         Scope::Step,
         "B",
         "examples of the logical batch; fewer where an epoch ends, more where train.batch is adaptive",
+    ),
+    row(
+        "loss_scale",
+        ProbeId::Loss,
+        Scope::Scaled,
+        "S",
+        "what the gradient of the loss was multiplied by before it entered half precision, in mixed precision; all else is recorded without it",
+    ),
+    row(
+        "skipped_steps",
+        ProbeId::Loss,
+        Scope::Scaled,
+        "count of steps with g = ±∞ or NaN",
+        "steps so far that were skipped because the scaled gradient overflowed, in mixed precision",
     ),
     row("grad_norm", ProbeId::Statistics, Scope::Step, "‖g‖₂", "norm of the whole gradient"),
     row("weight_norm", ProbeId::Statistics, Scope::Step, "‖w‖₂", "norm of all parameters"),
@@ -313,6 +329,20 @@ pub const QUANTITIES: [Quantity; 45] = [
         Scope::Layer,
         "‖w − w₀‖₂ of the layer",
         "distance of the layer from where training began",
+    ),
+    row(
+        "signal_lost",
+        ProbeId::Underflow,
+        Scope::Layer,
+        "share of S·∂L/∂z ≠ 0 that half precision has as 0",
+        "what rounding to half precision takes away of the scaled signal: magnitudes up to 2⁻²⁵; 0 where a layer's signal is no factor of a product",
+    ),
+    row(
+        "signal_subnormal",
+        ProbeId::Underflow,
+        Scope::Layer,
+        "share of S·∂L/∂z ≠ 0 below 2⁻¹⁴ in half precision",
+        "what is left with fewer than 11 bits: multiples of 2⁻²⁴",
     ),
 ];
 

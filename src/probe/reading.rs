@@ -9,21 +9,9 @@ use super::values::{Columns, Measured, Sizes, Taken, Values};
 use crate::ops::record::{
     MAGNITUDES, MAX, NON_FINITE, RECORD, SQUARES, STEP_SCALE, STEP_SQUARES, SUM, WEIGHT_SQUARES, ZEROS,
 };
+use crate::ops::scaling::{ROW_SCALE, ROW_SKIPPED};
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Where the first non-finite value of a step was: in the order in which a step computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NonFinite {
-    /// The activations behind this layer (by its place among the tapped layers).
-    Activation(usize),
-    /// The loss, while all activations were finite.
-    Loss,
-    /// The backpropagated signal at this layer: the deepest one that is affected.
-    Signal(usize),
-    /// The gradient of this tensor.
-    Gradient(usize),
-}
 
 /// Reads tables of one layout.
 #[derive(Clone, Debug)]
@@ -37,8 +25,12 @@ pub struct Reader {
     /// The smallest exponent of a normal number on the device: −126 for f32, −1022 for f64.
     exponent_min: i32,
     /// Where tensors begin in the table.
-    params_row: usize,
-    loss_row: usize,
+    pub(super) params_row: usize,
+    pub(super) loss_row: usize,
+    /// What is known of the loss scale, where there is one.
+    pub(super) scaling_row: Option<usize>,
+    /// Columns of the loss: what stands in front of the statistics.
+    pub(super) loss_columns: usize,
     /// A row behind each layer's activations.
     pub(super) activations: Vec<Count>,
     /// A row of what each layer gives.
@@ -149,18 +141,21 @@ impl Reader {
             rectified: tapped.rectified.len(),
             bounded: tapped.bounded.len(),
             tensors: tapped.tensors,
+            is_scaled: tapped.is_scaled,
         };
         let measured = if has(ProbeId::Statistics) { sizes.tensors } else { 0 };
         let columns = Arc::new(Columns::new(sizes, agenda));
         let probes = super::table::PROBES;
         Self {
-            rest: agenda.groups_of(&[ProbeId::Variance, ProbeId::Direction, ProbeId::Histograms, ProbeId::Distance]),
+            rest: agenda.groups_of(&REST),
             groups: probes.map(|probe| agenda.group(probe.id)),
             starts: probes.map(|probe| columns.start(probe.id)),
             columns,
             exponent_min: if of.single_precision { -126 } else { -1022 },
             params_row: layout.row(Part::Params).unwrap_or(0),
             loss_row: layout.row(Part::Loss).unwrap_or(0),
+            scaling_row: layout.row(Part::Scaling),
+            loss_columns: LOSS_COLUMNS + if tapped.is_scaled { SCALING_COLUMNS } else { 0 },
             layer_tensors: (0..sizes.layers).map(|layer| bound(layer)..bound(layer + 1)).collect(),
             activations: tapped.activations.iter().map(|shape| Count::of(shape.example_len())).collect(),
             outputs: tapped.outputs.iter().map(|shape| Count::of(shape.example_len())).collect(),
@@ -225,12 +220,20 @@ impl Reader {
         let loss = table[self.loss_row * RECORD + SUM];
         let flat = &mut values.flat;
         flat[..LOSS_COLUMNS].copy_from_slice(&[loss, taken.lr, taken.rows as f64]);
+        if let Some(row) = self.scaling_row {
+            let row = &table[row * RECORD..][..RECORD];
+            flat[LOSS_COLUMNS..][..SCALING_COLUMNS].copy_from_slice(&[row[ROW_SCALE], row[ROW_SKIPPED]]);
+        }
         if self.tensors.is_empty() || !self.has(ProbeId::Statistics, taken.due) {
             return;
         }
-        self.read_statistics(table, taken, &mut flat[LOSS_COLUMNS..]);
+        self.read_statistics(table, taken, &mut flat[self.loss_columns..]);
         if self.has(ProbeId::Units, taken.due) {
             self.read_units(table, taken, flat);
+        }
+        if self.is_skipped(table) {
+            // What overflowed tells nothing of noise and directions.
+            return;
         }
         if !self.noise.is_empty() && (self.has(ProbeId::Noise, taken.due) || self.has(ProbeId::Variance, taken.due)) {
             self.read_noise(table, taken, flat);
@@ -243,7 +246,7 @@ impl Reader {
 
     /// Where the columns of tensors begin: the norm of the gradient is the first.
     fn tensor_columns(&self) -> usize {
-        LOSS_COLUMNS + STEP_COLUMNS + LAYER_COLUMNS * self.activations.len()
+        self.loss_columns + STEP_COLUMNS + LAYER_COLUMNS * self.activations.len()
     }
 
     fn read_statistics(&self, table: &[f64], taken: Taken, flat: &mut [f64]) {
@@ -312,7 +315,7 @@ impl Reader {
 
     fn read_noise(&mut self, table: &[f64], taken: Taken, flat: &mut [f64]) {
         let exponent_min = self.exponent_min;
-        let gradients = &flat[LOSS_COLUMNS + STEP_COLUMNS + 4 * self.activations.len()..];
+        let gradients = &flat[self.loss_columns + STEP_COLUMNS + 4 * self.activations.len()..];
         let squares = |row: usize| {
             let record = &table[row * RECORD..][..RECORD];
             let unit = unit(record[MAX], exponent_min);
@@ -329,26 +332,15 @@ impl Reader {
             spread_noise(&self.noise, &mut flat[self.starts[ProbeId::Noise as usize]..][..columns]);
         }
     }
-
-    /// Where the first non-finite value of a step was, if there was one.
-    pub fn non_finite(&self, table: &[f64]) -> Option<NonFinite> {
-        let bad = |i: usize| table[i * RECORD + NON_FINITE] != 0.0;
-        let layers = if self.tensors.is_empty() { 0 } else { self.activations.len() };
-        if let Some(layer) = (0..layers).find(|&layer| bad(layer)) {
-            return Some(NonFinite::Activation(layer));
-        }
-        if bad(self.loss_row) {
-            return Some(NonFinite::Loss);
-        }
-        if let Some(layer) = (0..layers).rev().find(|&layer| bad(layers + layer)) {
-            return Some(NonFinite::Signal(layer));
-        }
-        (0..self.tensors.len()).find(|&t| bad(self.params_row + t)).map(NonFinite::Gradient)
-    }
 }
 
 /// Columns of the loss, then of the statistics: of the whole step, of layers, of tensors.
-pub(super) const LOSS_COLUMNS: usize = 3;
+const LOSS_COLUMNS: usize = 3;
+/// Probes that are seldom due in every step.
+const REST: [ProbeId; 5] =
+    [ProbeId::Variance, ProbeId::Direction, ProbeId::Histograms, ProbeId::Distance, ProbeId::Underflow];
+/// Columns of the loss scale, behind those of the loss.
+const SCALING_COLUMNS: usize = 2;
 pub(super) const STEP_COLUMNS: usize = 3;
 const LAYER_COLUMNS: usize = 6;
 const TENSOR_COLUMNS: usize = 8;
@@ -357,6 +349,7 @@ const NOISE_COLUMNS: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use super::super::finite::NonFinite;
     use super::super::layout::{Scattered, Tapped};
     use super::*;
     use crate::base::{Cadence, Shape};
@@ -378,6 +371,7 @@ mod tests {
             by_micro: Vec::new(),
             tensors: 2,
             accumulates: false,
+            is_scaled: false,
         };
         let of = Measured {
             single_precision: true,

@@ -2,7 +2,7 @@
 
 use super::direction::{Ends, cosine};
 use super::layout::{Part, Scattered};
-use super::reading::{LOSS_COLUMNS, Reader, STEP_COLUMNS, spread};
+use super::reading::{Reader, STEP_COLUMNS, spread};
 use super::table::ProbeId;
 use super::values::{ABSENT, Taken};
 use super::variance::{Batch, Sums};
@@ -14,6 +14,9 @@ use std::ops::Range;
 const TEST_COLUMNS: usize = 5;
 /// Columns of the direction that are of all tensors.
 const DIRECTION_COLUMNS: usize = 3;
+
+/// The first bin of normal numbers of half precision, which begin at 2⁻¹⁴.
+const FIRST_NORMAL: usize = 18;
 
 impl Reader {
     /// What is seldom due in every step.
@@ -38,12 +41,28 @@ impl Reader {
                 }
             }
         }
+        if is_due(ProbeId::Underflow) {
+            self.read_underflow(table, &mut flat[start(ProbeId::Underflow)..]);
+        }
         if is_due(ProbeId::Distance) {
             let norm =
                 |tensors: Range<usize>| tensors.map(|t| self.squares(table, Part::Distance, t)).sum::<f64>().sqrt();
             let out = &mut flat[start(ProbeId::Distance)..];
             out[0] = norm(0..self.tensors.len());
             out[1..].iter_mut().zip(&self.layer_tensors).for_each(|(out, tensors)| *out = norm(tensors.clone()));
+        }
+    }
+
+    /// Of the numbers that are not 0, the shares that half precision has as 0, and as multiples of its least number.
+    fn read_underflow(&self, table: &[f64], out: &mut [f64]) {
+        let Some(row) = self.layout.row(Part::SignalCounts) else { return };
+        let layers = self.activations.len();
+        let counts = |i: usize| &table[row * RECORD + i * BINS..][..BINS];
+        for layer in 0..layers {
+            let (stored, exact) = (counts(layer), counts(layers + layer));
+            let there = (exact.iter().sum::<f64>() - exact[0]).max(1.0);
+            let subnormal = stored[1..FIRST_NORMAL].iter().sum::<f64>();
+            spread(out, [(stored[0] - exact[0]) / there, subnormal / there], layer, layers);
         }
     }
 
@@ -60,7 +79,7 @@ impl Reader {
 
     /// The norm of the gradient of each layer.
     fn layer_gradients<'a>(&self, flat: &'a [f64]) -> &'a [f64] {
-        &flat[LOSS_COLUMNS + STEP_COLUMNS + 4 * self.activations.len()..][..self.activations.len()]
+        &flat[self.loss_columns + STEP_COLUMNS + 4 * self.activations.len()..][..self.activations.len()]
     }
 
     fn read_variance(&self, table: &[f64], taken: Taken, flat: &mut [f64], start: usize) {
@@ -115,7 +134,7 @@ impl Reader {
         let layers: Vec<[f64; 2]> =
             self.layer_tensors.iter().zip(gradients).map(|(of, &gradient)| cosines(of, gradient)).collect();
         let all = 0..tensors;
-        let [gradient, update] = cosines(&all, flat[LOSS_COLUMNS]);
+        let [gradient, update] = cosines(&all, flat[self.loss_columns]);
         // Both are sums over examples: the variance of a sum is B times that of a summand.
         let rows = taken.rows as f64;
         let variance = |part: Part, i: usize, sum: f64| {

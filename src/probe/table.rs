@@ -21,6 +21,8 @@ pub enum ProbeId {
     Histograms,
     /// Distance from initialization.
     Distance,
+    /// What half precision loses of signals.
+    Underflow,
 }
 
 /// What a probe wants measured. Needs of all probes that are due are united: each is met once.
@@ -45,6 +47,8 @@ pub enum Need {
     Counts,
     /// The weights before the first step.
     Initial,
+    /// Counts by exponent of signals, before and after they are rounded to half precision.
+    Rounding,
 }
 
 /// A set of needs.
@@ -90,7 +94,7 @@ pub struct Probe {
 }
 
 /// All probes. The first is always due; the second wherever any other is, since most rest on it.
-pub const PROBES: [Probe; 8] = [
+pub const PROBES: [Probe; 9] = [
     Probe {
         id: ProbeId::Loss,
         name: "loss",
@@ -153,6 +157,14 @@ pub const PROBES: [Probe; 8] = [
         doc: "how far the weights have come from where they began",
         needs: &[Need::Initial],
         usual: 0,
+        full: 10,
+    },
+    Probe {
+        id: ProbeId::Underflow,
+        name: "underflow",
+        doc: "how much of the signal half precision takes to 0 or to few digits; in mixed precision alone",
+        needs: &[Need::Rounding],
+        usual: 10,
         full: 10,
     },
 ];
@@ -290,7 +302,7 @@ impl Agenda {
 mod tests {
     use super::*;
 
-    fn agenda(cadences: [u64; 7]) -> Result<Agenda> {
+    fn agenda(cadences: [u64; 8]) -> Result<Agenda> {
         Agenda::new(&cadences.map(|n| if n == 0 { Cadence::Never } else { Cadence::Every(n) }))
     }
 
@@ -304,7 +316,7 @@ mod tests {
 
     #[test]
     fn needs_are_united_and_nothing_is_needed_that_is_not_due() {
-        let agenda = agenda([1, 0, 5, 10, 0, 0, 0]).unwrap();
+        let agenda = agenda([1, 0, 5, 10, 0, 0, 0, 0]).unwrap();
         assert_eq!(agenda.groups(), [1, 5, 10].map(Cadence::Every));
         let needs = |step| agenda.needs(agenda.due(step));
         let has = |step| [Need::Records, Need::Examples, Need::Squares, Need::Last].map(|need| needs(step).has(need));
@@ -319,10 +331,10 @@ mod tests {
 
     #[test]
     fn statistics_are_taken_where_anything_is() {
-        let none = agenda([0; 7]).unwrap();
+        let none = agenda([0; 8]).unwrap();
         assert_eq!((none.group(ProbeId::Loss), none.group(ProbeId::Statistics)), (Some(0), None));
         assert_eq!(none, Agenda::default());
-        assert_eq!(agenda([0, 0, 0, 0, 0, 0, 10]).unwrap().group(ProbeId::Statistics), Some(0));
-        assert!(agenda([0, 2, 3, 4, 5, 0, 0]).unwrap_err().to_string().contains("4 cadences"));
+        assert_eq!(agenda([0, 0, 0, 0, 0, 0, 10, 0]).unwrap().group(ProbeId::Statistics), Some(0));
+        assert!(agenda([0, 2, 3, 4, 5, 0, 0, 0]).unwrap_err().to_string().contains("4 cadences"));
     }
 }

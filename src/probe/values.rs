@@ -21,12 +21,15 @@ pub struct Sizes {
     pub bounded: usize,
     /// Parameter tensors.
     pub tensors: usize,
+    /// Whether the loss is scaled.
+    pub is_scaled: bool,
 }
 
 impl Sizes {
     fn width(&self, scope: Scope) -> usize {
         match scope {
             Scope::Step => 1,
+            Scope::Scaled => usize::from(self.is_scaled),
             Scope::Noise => usize::from(self.noisy > 0),
             Scope::Layer => self.layers,
             Scope::Resolved => self.resolved,

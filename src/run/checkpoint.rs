@@ -5,7 +5,8 @@
 //! | `params/<name>` | the parameters | that of the run |
 //! | `<state>/<name>` | each state of the optimizer, as `torch.optim` calls it: `exp_avg/0.weight` | that of the run |
 //! | `best/<name>` | the parameters with the lowest validation loss, where they are kept | that of the run |
-//! | `host/control` | clip factor, halt flag, norm | F64 |
+//! | `host/control` | clip factor, halt flag, norm, counts of loss scaling | F64 |
+//! | `host/scale` | the scale of the loss, in mixed precision | F64 |
 //! | `host/history` | the readings that verdicts are made from, smoothed | F64 |
 //! | `last.gradients/<name>`, `last.update/<name>`, `initial.params/<name>` | gradient and update of the step before, parameters before the first, where a probe needs them | that of the run |
 //! | `host/reader` | what readings rest on beside their step: the noise of the gradient, smoothed | F64 |
@@ -34,7 +35,7 @@ use std::sync::Arc;
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// The version of the format, which a file names under the key `steepest_checkpoint`.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 const VERSION_KEY: &str = "steepest_checkpoint";
 
 /// Arenas that are no trainer's.
@@ -181,6 +182,7 @@ impl Checkpoint {
             .collect();
         let host = [
             ("control", &self.trainer.control),
+            ("scale", &self.trainer.scale),
             ("history", &self.trainer.history),
             ("reader", &self.trainer.reader),
             ("ages", &self.trainer.ages),
@@ -236,7 +238,7 @@ impl Checkpoint {
             let data = host.remove(name).ok_or_else(|| foreign(format!("it lacks {HOST}/{name}")))?;
             Ok(data.to_f64())
         };
-        let (control, history) = (take("control")?, take("history")?);
+        let (control, scale, history) = (take("control")?, take("scale")?, take("history")?);
         let (reader, ages, plateau) = (take("reader")?, take("ages")?, take("plateau")?);
         let mut pending = vec![take(&row_name(0))?];
         while let Ok(row) = take(&row_name(pending.len())) {
@@ -244,7 +246,7 @@ impl Checkpoint {
         }
         let best = arenas.remove(BEST);
         let Numbers { cursor, examples, run } = numbers;
-        let trainer = TrainerState { cursor, examples, arenas, control, history, reader, ages, plateau };
+        let trainer = TrainerState { cursor, examples, arenas, control, scale, history, reader, ages, plateau };
         Ok(Self { config, trainer, run, best, pending })
     }
 
@@ -319,6 +321,7 @@ mod tests {
                 examples: 224,
                 arenas: [("params".into(), tensors(0.1)), ("exp_avg".into(), tensors(-0.0))].into(),
                 control: vec![1.0, 0.0, 0.3, 0.0],
+                scale: vec![2048.0],
                 history: vec![7.0, f64::NEG_INFINITY],
                 reader: vec![1.0],
                 ages: vec![0.0, 7.0],
@@ -380,7 +383,7 @@ mod tests {
         for (facts, expected) in [
             (vec![], "it lacks `steepest_checkpoint`"),
             (vec![(VERSION_KEY, "7".to_owned())], "its format is 7"),
-            (vec![(VERSION_KEY, "2".to_owned())], "its format is 2, 3 is read: another version of steepest wrote it"),
+            (vec![(VERSION_KEY, "2".to_owned())], "its format is 2, 4 is read: another version of steepest wrote it"),
             (vec![version.clone()], "it lacks `config`"),
             (vec![version.clone(), ("config", config.clone())], "it lacks `run`"),
             (vec![version.clone(), ("config", config.clone()), ("run", "{}".into())], "missing field"),

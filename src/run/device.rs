@@ -23,6 +23,13 @@ pub struct Device {
 /// If there is no such device, or it does not open.
 pub fn open_device(config: &Config) -> Result<Device> {
     let (found, reason) = find(config)?;
+    let reason = match (config.train.precision, &found) {
+        (Precision::Mixed, Some(_)) => format!("{reason}; mixed precision: products read halves and add in f32"),
+        (Precision::Mixed, None) => {
+            format!("{reason}; mixed precision is played: it rounds as a GPU would, and is not faster")
+        }
+        _ => reason,
+    };
     match found {
         None => cpu(config, reason),
         Some((devices, adapter)) => {
@@ -62,6 +69,7 @@ fn find(config: &Config) -> Result<(Option<(Devices, AdapterInfo)>, String)> {
     let float = match config.train.precision {
         Precision::F32 => Float::F32,
         Precision::F64 => Float::F64,
+        Precision::Mixed => Float::Mixed,
     };
     if request == DeviceRequest::Cpu {
         return Ok((None, "it was asked for".into()));
@@ -79,7 +87,7 @@ fn cpu(config: &Config, reason: String) -> Result<Device> {
     let limit = config.device.memory_limit.map(|bytes| bytes.0);
     let threads = Arc::new(Threads::new(config.device.threads.unwrap_or(0))?);
     let executor: Box<dyn Executor + Send> = match config.train.precision {
-        Precision::F32 => Box::new(Cpu::<f32>::new(threads.clone(), limit)),
+        Precision::F32 | Precision::Mixed => Box::new(Cpu::<f32>::new(threads.clone(), limit)),
         Precision::F64 => Box::new(Cpu::<f64>::new(threads.clone(), limit)),
     };
     Ok(Device { executor, threads: Some(threads), reason })

@@ -10,7 +10,7 @@ use super::names::PARAMS;
 use super::observer::LayerRow;
 use super::profile::Profile;
 use super::record::RecordReport;
-use super::summary::{BestSummary, NoiseSummary, PartSummary, Summary};
+use super::summary::{BestSummary, NoiseSummary, PartSummary, ScalingSummary, Summary};
 use super::tensors::OnDevice;
 use super::train::RunEnd;
 use super::trainer::{Step, Trainer};
@@ -134,6 +134,11 @@ impl Run<'_> {
             seconds: state.seconds,
             verdicts: verdicts.iter().map(|verdict| serde_json::to_value(verdict).unwrap_or_default()).collect(),
             noise: NoiseSummary::of(trainer.noise(), trainer.batch_rows()),
+            scaling: last
+                .values
+                .get("loss_scale")
+                .first()
+                .map(|&loss_scale| ScalingSummary { loss_scale, skipped: last.values.scalar("skipped_steps") as u64 }),
             device: self.info.device.name.clone(),
             seed: self.config.train.seed,
             stopped_by: stop.word().into(),

@@ -8,8 +8,8 @@ use crate::config::Optimizer;
 use crate::data::{MicroBatch, RowSource, TargetKind};
 use crate::exec::{BufferId, Executor, Host, PlanId, Submission};
 use crate::graph::StepScalars;
-use crate::ops::stats::{CLIP, CONTROL};
-use crate::optim;
+use crate::ops::stats::{CLIP, CONTROL, SCALED, SCALING};
+use crate::optim::{self, LOSS_SCALE, LOSS_UNSCALE};
 use crate::plan::{Arena, Tensor};
 use crate::probe::{Due, Need};
 
@@ -79,6 +79,10 @@ impl Engine {
     fn upload_constants(&mut self, blueprint: &Blueprint, optimizer: &Optimizer) -> Result<()> {
         let mut control = [0.0; CONTROL];
         control[CLIP] = 1.0;
+        if let Some(scaling) = blueprint.scaling {
+            control[SCALING] = SCALED;
+            self.set_loss_scale(scaling.start)?;
+        }
         self.write(names::CONTROL, 0, Host::F64(&control))?;
         let segments = optim::segments(&self.arena);
         self.write(names::PARAM_SEGMENTS, 0, Host::U32(&segments))?;
@@ -88,6 +92,8 @@ impl Engine {
         }
         let counts = blueprint.layout.counts.iter().flat_map(|span| [span.first, span.first + span.count]);
         self.write(names::COUNT_SEGMENTS, 0, Host::U32(&counts.map(|at| at as u32).collect::<Vec<_>>()))?;
+        let signals = blueprint.layout.signal_counts.iter().flat_map(|span| [span.first, span.first + span.count]);
+        self.write(names::SIGNAL_SEGMENTS, 0, Host::U32(&signals.map(|at| at as u32).collect::<Vec<_>>()))?;
         let mut lengths = vec![0.0; blueprint.layers.len()];
         let tensors = self.arena.tensors.iter().zip(&blueprint.tensor_layers);
         tensors.for_each(|(tensor, &layer)| lengths[layer] += tensor.shape.len() as f64);
@@ -166,7 +172,7 @@ impl Engine {
         self.write(&Arena::buffer(kind, part), offset + first, Host::F64(values))
     }
 
-    /// The control block: clip factor, halt flag, norm.
+    /// The control block: clip factor, halt flag, norm, what loss scaling keeps.
     ///
     /// # Errors
     /// If the device fails.
@@ -180,6 +186,26 @@ impl Engine {
     /// If the device fails.
     pub fn set_control(&mut self, control: &[f64; CONTROL]) -> Result<()> {
         self.write(names::CONTROL, 0, Host::F64(control))
+    }
+
+    /// The scale of the loss of the next step; none where it is not scaled.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn loss_scale(&mut self) -> Result<Option<f64>> {
+        match self.executor.buffer(LOSS_SCALE) {
+            Some(_) => Ok(tensors::read(self.executor.as_mut(), LOSS_SCALE, 0, 1)?.first().copied()),
+            None => Ok(None),
+        }
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// If the loss is not scaled, or the device fails.
+    pub fn set_loss_scale(&mut self, scale: f64) -> Result<()> {
+        self.write(LOSS_SCALE, 0, Host::F64(&[scale]))?;
+        self.write(LOSS_UNSCALE, 0, Host::F64(&[1.0 / scale]))
     }
 
     /// The parameters as they are after all that was submitted.

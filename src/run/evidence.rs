@@ -2,11 +2,11 @@
 
 use super::objective::Objective;
 use crate::base::{Error, Result};
-use crate::config::{self, Config, Layer, Precision, Reduction, Standardize, nearest};
+use crate::config::{self, Config, Layer, LossScale, Precision, Reduction, Standardize, nearest};
 use crate::data::{Dataset, Targets};
 use crate::nn::{Description, LayerInfo, LossSpec};
 use crate::probe::{Columns, NonFinite, Values};
-use crate::verdict::{Activation, DataFacts, Facts, LayerFacts, LossFact, Measured, Origin, RULES};
+use crate::verdict::{Activation, DataFacts, Facts, LayerFacts, LossFact, Measured, Origin, RULES, ScaleFact};
 use std::ops::Range;
 
 /// Rows that statistics of the data are taken of, evenly spaced: their standard error is under 2 %.
@@ -51,7 +51,7 @@ pub(super) fn facts(
         Targets::Values { .. } => None,
     };
     let optimizer = &config.train.optimizer;
-    let is_single = config.train.precision == Precision::F32;
+    let is_single = config.train.precision != Precision::F64;
     Facts {
         layers: layers(model, starts),
         entries: entries(config),
@@ -69,6 +69,10 @@ pub(super) fn facts(
         examples: train.len(),
         chance: chance(config, objective, train).filter(|_| config.loss.reduction == Reduction::Mean),
         rounding: if is_single { f64::from(f32::EPSILON) / 2.0 } else { f64::EPSILON / 2.0 },
+        loss_scale: (config.train.precision == Precision::Mixed).then_some(match config.train.loss_scale {
+            LossScale::Dynamic => ScaleFact::Dynamic,
+            LossScale::Fixed(scale) => ScaleFact::Fixed(scale),
+        }),
         data,
     }
 }
@@ -257,7 +261,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_quantities() {
         let every = std::array::from_fn(|_| Cadence::Every(1));
-        let sizes = Sizes { layers: 2, resolved: 1, noisy: 1, rectified: 1, bounded: 0, tensors: 3 };
+        let sizes = Sizes { layers: 2, resolved: 1, noisy: 1, rectified: 1, bounded: 0, tensors: 3, is_scaled: false };
         let columns = Arc::new(Columns::new(sizes, &Agenda::new(&every).unwrap()));
         let values = Values::new(&columns);
         let places = Places::new(&columns);

@@ -1,7 +1,7 @@
 //! From `[probes]` to what is measured when.
 
 use crate::base::{Cadence, Result};
-use crate::config::{Preset, Probes, Timing};
+use crate::config::{Precision, Preset, Probes, Timing};
 use crate::probe::{Agenda, PROBES, Probe, ProbeId};
 
 /// Steps in which a unit gives nothing before it counts as dead: an epoch, but not more than a thousand.
@@ -9,18 +9,22 @@ pub(super) fn window(steps_per_epoch: usize) -> u32 {
     steps_per_epoch.min(1000) as u32
 }
 
-/// What is measured at which steps of a run with batches of so many rows. One example says nothing of noise.
+/// What is measured at which steps of a run with batches of so many rows, in this precision. One example says nothing of noise, and where
+/// nothing is of half precision it loses nothing.
 ///
 /// # Errors
 /// If there are too many cadences.
-pub fn agenda(probes: &Probes, batch_rows: usize) -> Result<Agenda> {
-    let agenda = Agenda::new(&std::array::from_fn(|i| cadence(probes, &PROBES[i + 1])))?;
+pub fn agenda(probes: &Probes, batch_rows: usize, precision: Precision) -> Result<Agenda> {
+    let agenda = Agenda::new(&std::array::from_fn(|i| cadence(probes, precision, &PROBES[i + 1])))?;
     let scatter: &[ProbeId] = &[ProbeId::Noise, ProbeId::Variance];
     Ok(if batch_rows > 1 { agenda } else { agenda.without(scatter) })
 }
 
-/// When a probe is due.
-pub fn cadence(probes: &Probes, probe: &Probe) -> Cadence {
+/// When a probe is due in a run of this precision.
+pub fn cadence(probes: &Probes, precision: Precision, probe: &Probe) -> Cadence {
+    if probe.id == ProbeId::Underflow && precision != Precision::Mixed {
+        return Cadence::Never;
+    }
     let every = |n: u64| if n == 0 { Cadence::Never } else { Cadence::Every(n) };
     let usual = match probes.preset {
         Preset::Default => every(probe.usual),
@@ -35,6 +39,7 @@ pub fn cadence(probes: &Probes, probe: &Probe) -> Cadence {
         ProbeId::Direction => &probes.direction,
         ProbeId::Histograms => &probes.histograms,
         ProbeId::Distance => &probes.distance,
+        ProbeId::Underflow => &probes.underflow,
     };
     match timing {
         Timing::Preset => usual,
@@ -50,7 +55,7 @@ mod tests {
     fn of(set: &[&str]) -> Result<Agenda> {
         let mut config = Config::builtin_digits();
         set.iter().for_each(|it| config.set(it).unwrap());
-        agenda(&config.probes, 32)
+        agenda(&config.probes, 32, Precision::Mixed)
     }
 
     #[test]
@@ -72,13 +77,18 @@ mod tests {
     fn presets_are_what_they_say() {
         let groups = |set: &[&str]| PROBES.map(|probe| of(set).unwrap().group(probe.id));
         let [every, seldom, never] = [Some(0), Some(1), None];
-        assert_eq!(groups(&[]), [every, every, every, every, never, never, never, never]);
-        assert_eq!(groups(&["probes.preset=full"]), [every, every, every, every, seldom, seldom, seldom, seldom]);
-        assert_eq!(groups(&["probes.preset=off"])[1..], [never; 7]);
+        assert_eq!(groups(&[]), [every, every, every, every, never, never, never, never, seldom]);
+        assert_eq!(
+            groups(&["probes.preset=full"]),
+            [every, every, every, every, seldom, seldom, seldom, seldom, seldom]
+        );
+        assert_eq!(groups(&["probes.preset=off"])[1..], [never; 8]);
         assert_eq!(groups(&["probes.noise=0"])[3], never);
-        assert_eq!(of(&["probes.noise=geometric"]).unwrap().groups()[1], Cadence::Geometric);
+        assert!(of(&["probes.noise=geometric"]).unwrap().groups().contains(&Cadence::Geometric));
         assert_eq!(of(&["probes.units=[5, 2, 5]"]).unwrap().groups()[1], Cadence::At(vec![2, 5]));
-        let one = agenda(&Config::builtin_digits().probes, 1).unwrap();
+        let single = agenda(&Config::builtin_digits().probes, 32, Precision::F32).unwrap();
+        assert_eq!((single.group(ProbeId::Underflow), single.groups()), (None, &[Cadence::Every(1)][..]));
+        let one = agenda(&Config::builtin_digits().probes, 1, Precision::F32).unwrap();
         assert_eq!((one.group(ProbeId::Noise), one.group(ProbeId::Units)), (None, Some(0)));
         assert!(of(&["probes.units=2", "probes.noise=3", "probes.variance=4", "probes.distance=5"]).is_err());
     }

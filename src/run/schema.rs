@@ -94,7 +94,9 @@ impl Schema {
         let column = |quantity: &Quantity| {
             let list = |labels: &[&str]| Column::list(quantity.id, quantity.doc, quantity.formula, labels.to_vec());
             match quantity.scope {
-                Scope::Step | Scope::Noise => Column::scalar(quantity.id, quantity.doc, quantity.formula),
+                Scope::Step | Scope::Noise | Scope::Scaled => {
+                    Column::scalar(quantity.id, quantity.doc, quantity.formula)
+                }
                 Scope::Layer => list(&names(|_| true)),
                 Scope::Noisy => list(&names(|layer| layer.has_noise)),
                 Scope::Resolved => list(&names(|layer| layer.is_resolved)),

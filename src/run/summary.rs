@@ -103,6 +103,15 @@ impl NoiseSummary {
     }
 }
 
+/// How the loss of a run in mixed precision was scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScalingSummary {
+    /// The scale of the last step.
+    pub loss_scale: f64,
+    /// Steps that were skipped because the scaled gradient overflowed; they are among the steps of the run.
+    pub skipped: u64,
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -136,6 +145,9 @@ pub struct Summary {
     /// The noise of the gradient, where it is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<NoiseSummary>,
+    /// How the loss was scaled, in mixed precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingSummary>,
     /// Where the time of a step went, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,

@@ -23,8 +23,8 @@ use crate::data::{Batching, Cursor, RowSource, Splits};
 use crate::exec::Executor;
 use crate::nn::{Description, Model};
 use crate::ops::optimize::Rule;
-use crate::optim::{self, Plateau};
-use crate::probe::{Agenda, Due, Measured, NoiseReader, NonFinite, Reader, Taken, Values};
+use crate::optim::{self, Plateau, Scaling};
+use crate::probe::{Agenda, Due, Measured, NoiseReader, NonFinite, ProbeId, Reader, Taken, Values};
 use crate::verdict::{Evidence, Facts, History, LayerVerdict, Verdict, by_layer, judge};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -135,7 +135,7 @@ impl Trainer {
             Some(objective) => objective,
             None => Objective::of(config, train.target_kind(), model.output)?,
         };
-        let agenda = agenda(&config.probes, batching.batch_rows())?;
+        let agenda = agenda(&config.probes, batching.batch_rows(), config.train.precision)?;
         let info = setup.executor.info().clone();
         let resident = resident(config, &train, info.binding_len_max)?;
         let (rows, window) = (evaluation_rows(train.len()), window(batching.batches_per_epoch()));
@@ -154,6 +154,7 @@ impl Trainer {
             optimizer,
             clip_norm: config.train.clip_norm,
             clip_value: config.train.clip_value,
+            scaling: Scaling::of(&config.train),
             agenda: &agenda,
             window,
             seed: config.train.seed,
@@ -220,7 +221,12 @@ impl Trainer {
         self.step.examples = meta.examples;
         self.step.due = meta.taken.due;
         self.step.non_finite = self.reader.non_finite(&self.table);
-        self.history.push(&self.places.measured(&self.step.values));
+        if !self.reader.is_skipped(&self.table) {
+            self.history.push(&self.places.measured(&self.step.values));
+            if self.blueprint.agenda.group(ProbeId::Underflow).is_some_and(|group| meta.taken.due.has(group)) {
+                self.history.push_lost(meta.step + 1, self.step.values.get("signal_lost"));
+            }
+        }
         if let Some(plateau) = &mut self.plateau {
             plateau.push_step(self.step.values.loss());
         }

@@ -88,7 +88,7 @@ fn check(config: &Config, trainer: &Trainer, batch: usize) -> Result<()> {
         return Err(Error::input("train.batch", "the noise is measured in batches of one size, not in adaptive ones")
             .help("set it to a number, such as --set train.batch=32"));
     }
-    if run::cadence(&config.probes, &PROBES[ProbeId::Noise as usize]) != Cadence::Every(1) {
+    if run::cadence(&config.probes, config.train.precision, &PROBES[ProbeId::Noise as usize]) != Cadence::Every(1) {
         let error = Error::input("probes.noise", "the noise is not measured in every step");
         return Err(error.help("set probes.noise = 1"));
     }

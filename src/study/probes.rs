@@ -47,7 +47,7 @@ pub fn costs(config: &Config, progress: &mut dyn FnMut(u64, u64)) -> Result<Prob
         progress(done, total);
     };
     let off = with(config, &["probes.preset=off"])?;
-    let bare = with(config, &["probes.preset=default", "probes.units=0", "probes.noise=0"])?;
+    let bare = with(config, &["probes.preset=default", "probes.units=0", "probes.noise=0", "probes.underflow=0"])?;
     let [off_trainer, bare_trainer] = [trainer(&off)?, trainer(&bare)?];
     let device = off_trainer.executor().info().name.clone();
     let (step_seconds, statistics) = compare(off_trainer, bare_trainer)?;

@@ -85,6 +85,15 @@ pub enum LossFact {
     Other,
 }
 
+/// How the loss is scaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScaleFact {
+    /// As overflow leaves room for.
+    Dynamic,
+    /// By this.
+    Fixed(f64),
+}
+
 /// What is known before the first step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
@@ -110,6 +119,8 @@ pub struct Facts {
     pub chance: Option<f64>,
     /// Half the distance from 1 to the next number: what is less of a weight does not change it.
     pub rounding: f64,
+    /// How the loss is scaled, where signals are of half precision.
+    pub loss_scale: Option<ScaleFact>,
     /// The training part.
     pub data: DataFacts,
 }
@@ -173,6 +184,8 @@ pub struct Readings {
     pub non_finite: Option<(u64, Origin)>,
     /// The noise scale 𝓑 of the gradient in examples, where it is measured.
     pub noise_scale: Option<f64>,
+    /// How often it was measured what half precision loses of signals.
+    pub lost_readings: u64,
     /// The measured layers, first layer first.
     pub layers: Vec<LayerReading>,
 }
@@ -219,6 +232,10 @@ pub struct LayerReading {
     pub vanishing_since: u64,
     /// Since which step more than the threshold of exploding arrives; 0 if less does.
     pub exploding_since: u64,
+    /// The share of the scaled signal that half precision took to 0, averaged over the last four readings of it.
+    pub lost_share: f64,
+    /// Since which step, from 1, it is more than the threshold; 0 if it is less.
+    pub lost_since: u64,
     /// The share of units that gave nothing for any example of the window, where it is measured.
     pub dead_share: Option<f64>,
     /// The share of activations whose slope is near 0, where it is measured.

@@ -23,6 +23,7 @@
 //! | `lr_too_high` | fault | steps are large beside the weights, and the loss is unstable or does not fall |
 //! | `lr_too_low` | fault | no layer can have moved by a twentieth of its weights, and the loss has not fallen below half |
 //! | `underflow` | fault | updates are smaller than the rounding of the weights |
+//! | `half_underflow` | fault | half precision takes more than a twentieth of a layer's signal to 0 |
 //! | `overfitting` | advice | the validation loss rises while the training loss falls |
 //! | `plateau` | advice | the loss stands still, far above what would be converged |
 //! | `update_ratio` | advice | a layer's steps are a hundred times larger or a thousand times smaller than usual |
@@ -39,7 +40,7 @@ mod rules;
 mod theory;
 
 pub use evidence::{
-    Activation, DataFacts, Evidence, Facts, LayerFacts, LayerReading, LossFact, Number, Origin, Readings,
+    Activation, DataFacts, Evidence, Facts, LayerFacts, LayerReading, LossFact, Number, Origin, Readings, ScaleFact,
     ValidationReading,
 };
 pub use history::{History, Measured};

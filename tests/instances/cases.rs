@@ -2,7 +2,7 @@
 
 use super::reference::Input;
 use super::{measuring, updates};
-use steepest::base::{Shape, Type};
+use steepest::base::{DType, Shape, Type};
 use steepest::graph::{GpuWork, Op, StepScalars, Way};
 use steepest::ops::dropout::Dropout;
 use steepest::ops::gather::{GatherRows, OneHot, ScatterAddRows};
@@ -23,6 +23,8 @@ pub enum Bound {
     Mixed { ulps: f64, size: f64 },
     /// `terms` times the op's result for the absolute values of the inputs, and some for an epilogue: c·n·Σ|aᵢbᵢ|.
     Linear { terms: f64 },
+    /// [`Bound::Linear`], and then a unit in the last place of half precision: what differs by rounding may go to a neighbour.
+    Half { terms: f64 },
     /// A table of records: counts exactly, sums within `terms` times the sum of magnitudes.
     Records { terms: f64 },
 }
@@ -123,8 +125,62 @@ pub fn all() -> Vec<Case> {
     cases.extend(rows());
     cases.extend(dropouts());
     cases.extend(products());
+    cases.extend(halves());
     cases.extend(updates::all());
     cases.extend(measuring::all());
+    cases
+}
+
+fn half(dims: &[usize]) -> Type {
+    Type::half(Shape::new(dims))
+}
+
+/// Values of half precision read and written, by programs and products.
+fn halves() -> Vec<Case> {
+    let wide =
+        |shape: &[usize]| Pointwise { code: Code::single(Fun::Identity, &[Arg::In(0)]), shape: Shape::new(shape) };
+    let held = |code: Code| Code::single(Fun::Half, &[Arg::In(0)]).inline_where(|_| true, &code, &[0, 1, 2], &[], 3);
+    let program = |shape: &[usize], inputs: &[Type]| {
+        let op = Pointwise { code: held(fused()), shape: Shape::new(shape) };
+        Case::new(op, inputs.to_vec(), Bound::Half { terms: 8.0 })
+    };
+    let to_half = || Pointwise { code: Code::single(Fun::Half, &[Arg::In(0)]), shape: Shape::from([613]) };
+    let mut cases = vec![
+        Case::new(wide(&[7, 13]), vec![half(&[7, 13])], Bound::Exact).range(-1e-4, 1e-4),
+        Case::new(wide(&[1]), vec![half(&[1])], Bound::Exact).range(6e4, 65504.0),
+        Case::new(wide(&[2, 3, 4, 5]), vec![half(&[3, 1, 5])], Bound::Exact),
+        program(&[7, 13], &[half(&[7, 13]), real(&[13]), half(&[7, 1])]),
+        program(&[257, 3], &[half(&[]), half(&[3]), real(&[257, 3])]),
+        program(&[1], &[real(&[1]), half(&[1]), real(&[1])]),
+    ];
+    for size in [1e-7, 1e-4, 1.0, 7e4, 1e30] {
+        cases.push(Case::new(to_half(), vec![real(&[613])], Bound::Exact).range(-size, size));
+    }
+    for shape in [(5, 3, 1), (17, 33, 15), (31, 63, 65), (64, 36, 96), (33, 20, 127)] {
+        for flags in 0..4 {
+            let mixed = [[true, true], [true, false], [false, true]];
+            let each = if shape == (17, 33, 15) || shape == (64, 36, 96) { &mixed[..] } else { &mixed[..1] };
+            for are_halves in each {
+                let mut case = product(None, shape, flags, None);
+                let types = case.inputs.iter_mut().zip(are_halves).filter(|(_, is_half)| **is_half);
+                types.for_each(|(ty, _)| ty.dtype = DType::Half);
+                cases.push(case);
+            }
+        }
+    }
+    for flags in 0..4 {
+        for (m, n, k, batch) in [(17, 33, 15, None), (32, 64, 36, None), (17, 33, 15, Some(3)), (33, 20, 127, None)] {
+            let mut case = product(Some(held(fused())), (m, n, k), flags, batch);
+            case.inputs.iter_mut().for_each(|ty| ty.dtype = DType::Half);
+            case.inputs.extend([half(&[m, n]), real(&[1, n])]);
+            case.bounds = vec![Bound::Half { terms: 2.0 + k as f64 }];
+            cases.push(case);
+        }
+        // Past the thresholds of the larger tiles.
+        let mut large = product(None, (641, 641, 3), flags, None);
+        large.inputs.iter_mut().for_each(|ty| ty.dtype = DType::Half);
+        cases.push(large);
+    }
     cases
 }
 

@@ -18,6 +18,8 @@ pub struct Gpu {
     pub name: String,
     /// What work is picked for: the limits that every adapter offers, and its subgroups.
     pub target: Target,
+    /// Whether its kernels can have half precision.
+    pub has_halves: bool,
     device: wgpu::Device,
     queue: wgpu::Queue,
     /// Pipelines by shader, access of the buffers and checks: many cases share them.
@@ -66,13 +68,15 @@ impl Gpu {
             ..Default::default()
         };
         let limits = wgpu::Limits { max_storage_buffers_per_shader_stage: 8, ..descriptor.required_limits.clone() };
-        let features = adapter.features() & wgpu::Features::SUBGROUP;
+        let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16);
         let descriptor = wgpu::DeviceDescriptor { required_limits: limits, required_features: features, ..descriptor };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| e.to_string())?;
-        let subgroups = (!features.is_empty()).then_some([info.subgroup_min_size, info.subgroup_max_size]);
+        let subgroups =
+            features.contains(wgpu::Features::SUBGROUP).then_some([info.subgroup_min_size, info.subgroup_max_size]);
         let target = Target { subgroups, ..Target::default() };
         Ok(Self {
             name: format!("{} ({:?})", info.name, info.backend),
+            has_halves: features.contains(wgpu::Features::SHADER_F16),
             target,
             device,
             queue,

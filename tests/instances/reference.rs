@@ -1,7 +1,9 @@
 //! The CPU kernels in f64 as the oracle of GPU results.
 
 use super::cases::{Bound, Case};
-use steepest::base::{Shape, Stream, StreamId, Threads, Type};
+use steepest::base::{
+    DType, HALF_NORMAL_MIN, Shape, Stream, StreamId, Threads, Type, half_bits, half_from_bits, round_to_half,
+};
 use steepest::graph::{Data, Io, Op, StepScalars};
 use steepest::ops::matmul::MatMul;
 use steepest::ops::record::{MAGNITUDES, MAX, RECORD, SQUARES, STEP_SQUARES, SUM, WEIGHT_SQUARES};
@@ -14,12 +16,30 @@ pub enum Input {
 }
 
 impl Input {
-    /// The 4-byte words that a GPU buffer holds.
-    pub fn words(&self) -> Vec<u32> {
+    /// The 4-byte words that a GPU buffer of this type holds: one for each number, or for two of half precision.
+    pub fn words(&self, dtype: DType) -> Vec<u32> {
         match self {
+            Self::Real(numbers) if dtype == DType::Half => {
+                let bits = |pair: &[f64], i: usize| pair.get(i).map_or(0, |&x| u32::from(half_bits(x)));
+                numbers.chunks(2).map(|pair| bits(pair, 0) | bits(pair, 1) << 16).collect()
+            }
             Self::Real(numbers) => numbers.iter().map(|&x| (x as f32).to_bits()).collect(),
             Self::Index(indices) => indices.clone(),
         }
+    }
+
+    /// How many words a value of this type takes.
+    pub fn word_count(ty: &Type) -> usize {
+        if ty.dtype == DType::Half { ty.shape.len().div_ceil(2) } else { ty.shape.len() }
+    }
+
+    /// The numbers of a value of this type in these words.
+    pub fn numbers_in(words: &[u32], ty: &Type) -> Vec<f32> {
+        if ty.dtype != DType::Half {
+            return words.iter().map(|&word| f32::from_bits(word)).collect();
+        }
+        let halves = words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16]);
+        halves.map(|bits| half_from_bits(bits) as f32).take(ty.shape.len()).collect()
     }
 
     fn abs(&self) -> Self {
@@ -50,14 +70,15 @@ pub fn draw(case: &Case, seed: u64) -> Vec<Input> {
     let (low, high) = case.range;
     let number = |stream: &mut Stream| f64::from((low + (high - low) * stream.uniform()) as f32);
     let input = |ty: &Type| match ty.dtype {
-        steepest::base::DType::Real => Input::Real((0..ty.shape.len()).map(|_| number(&mut stream)).collect()),
-        steepest::base::DType::Index => Input::Index((0..ty.shape.len()).map(|_| stream.below(case.below)).collect()),
+        DType::Real | DType::Half => Input::Real((0..ty.shape.len()).map(|_| number(&mut stream)).collect()),
+        DType::Index => Input::Index((0..ty.shape.len()).map(|_| stream.below(case.below)).collect()),
     };
     let mut inputs: Vec<Input> = case.inputs.iter().map(input).collect();
     (case.prepare)(&mut inputs);
-    for input in &mut inputs {
+    for (input, ty) in inputs.iter_mut().zip(&case.inputs) {
         if let Input::Real(numbers) = input {
-            numbers.iter_mut().for_each(|x| *x = f64::from(*x as f32));
+            let held = |x: f64| if ty.dtype == DType::Half { round_to_half(x) } else { f64::from(x as f32) };
+            numbers.iter_mut().for_each(|x| *x = held(*x));
         }
     }
     inputs
@@ -102,9 +123,14 @@ pub fn expected(case: &Case, inputs: &[Input]) -> (Vec<Vec<f64>>, Vec<Vec<f64>>)
     let bound = |(output, values): (usize, &Vec<f64>)| match case.bound(output) {
         Bound::Exact => vec![0.0; values.len()],
         Bound::Mixed { ulps, size } => values.iter().map(|x| U * (ulps * x.abs() + size) + TINY).collect(),
-        Bound::Linear { terms } => {
+        Bound::Linear { terms } | Bound::Half { terms } => {
+            let unit = |x: f64| match case.bound(output) {
+                Bound::Half { .. } => x.abs().max(HALF_NORMAL_MIN) * f64::exp2(-10.0),
+                _ => 0.0,
+            };
             let positive: Vec<Input> = inputs.iter().map(Input::abs).collect();
-            outputs(case, &positive)[output].iter().map(|x| U * terms * x + TINY).collect()
+            let sizes = outputs(case, &positive);
+            sizes[output].iter().zip(values).map(|(x, &value)| U * terms * x + unit(value) + TINY).collect()
         }
         Bound::Records { terms } => values.chunks(RECORD).flat_map(|record| record_bounds(record, terms)).collect(),
     };

@@ -6,7 +6,11 @@ use steepest::base::{Shape, Type};
 use steepest::ops::examples::ExampleStats;
 use steepest::ops::optimize::{Accumulate, Rule, Update};
 use steepest::ops::record::{self, CHUNK, RECORD};
-use steepest::ops::stats::{CLIP, CONTROL, ChunkStats, ClipFactor, Fold, HALT, TapStats};
+use steepest::ops::scaling::{AdjustScale, SCALE_MAX, SCALE_MIN};
+use steepest::ops::stats::{
+    CLIP, CONTROL, CORRECTION1, CORRECTION2, ChunkStats, ClipFactor, Fold, HALT, SCALED, SCALING, SKIPPED, SKIPPING,
+    TapStats,
+};
 
 const CHUNKS: usize = 5;
 
@@ -16,6 +20,7 @@ const RECORDS: Bound = Bound::Records { terms: 256.0 };
 pub fn all() -> Vec<Case> {
     let mut cases = updates();
     cases.extend(accumulations());
+    cases.extend(scalings());
     cases.extend(taps());
     cases.extend(examples());
     cases.extend(chunk_stats());
@@ -34,7 +39,7 @@ pub fn lengths(input: &mut Input) {
 
 /// Second moments are positive, well above the square of the running mean.
 fn states(inputs: &mut [Input]) {
-    inputs[2] = Input::Real(vec![0.5, 0.0, 3.0, 0.0]);
+    inputs[2] = Input::Real(vec![0.5, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     lengths(&mut inputs[3]);
     for (i, input) in inputs[4..].iter_mut().enumerate() {
         let numbers = input.numbers_mut();
@@ -64,6 +69,24 @@ pub fn odd(numbers: &mut [f64]) {
             _ => {}
         }
     }
+}
+
+/// With loss scaling, after three steps that were skipped.
+fn scaled(inputs: &mut [Input]) {
+    if inputs.len() > 5 {
+        adam_states(inputs)
+    } else {
+        states(inputs)
+    }
+    let control = inputs[2].numbers_mut();
+    (control[SCALING], control[SKIPPED]) = (SCALED, 3.0);
+    (control[CORRECTION1], control[CORRECTION2]) = (0.75, 0.03125);
+}
+
+/// In a step that loss scaling skips.
+fn skipped(inputs: &mut [Input]) {
+    adam_states(inputs);
+    inputs[2].numbers_mut()[SCALING] = SKIPPING;
 }
 
 fn halted(inputs: &mut [Input]) {
@@ -118,9 +141,51 @@ fn updates() -> Vec<Case> {
     }
     let measured = Update { rule: adam(true), weight_decay: 0.1, clip_value: None, clip_norm: true, measure: true };
     cases.push(update(measured.clone()).prepare(odd_gradients));
+    for rule in [rules()[1].clone(), rules()[3].clone(), adam(false)] {
+        let plain = Update { rule, weight_decay: 0.0, clip_value: None, clip_norm: false, measure: false };
+        cases.push(update(plain).prepare(scaled));
+    }
     // Nothing moves, to the bit.
+    cases.push(update(measured.clone()).prepare(skipped).bounds(&[Bound::Exact, Bound::Exact, Bound::Exact, RECORDS]));
     cases.push(update(measured).prepare(halted).bounds(&[Bound::Exact, Bound::Exact, Bound::Exact, RECORDS]));
     cases
+}
+
+/// Decisions on a step: good ones, the one after which the scale grows, overflow, overflow where the scale cannot fall.
+fn scalings() -> Vec<Case> {
+    const CORRECTIONS: Bound = Bound::Mixed { ulps: 16.0, size: 0.0 };
+    let case = |growth_interval, betas, prepare: fn(&mut [Input])| {
+        let inputs = vec![real(&[300, RECORD]), real(&[CONTROL]), real(&[]), real(&[]), real(&[1, RECORD])];
+        let op = AdjustScale { growth_interval, betas };
+        Case::new(op, inputs, Bound::Exact).bounds(&[CORRECTIONS, Bound::Exact]).prepare(prepare)
+    };
+    fn good(inputs: &mut [Input]) {
+        inputs[0].numbers_mut().chunks_mut(RECORD).for_each(|record| record[record::NON_FINITE] = 0.0);
+        inputs[1] = Input::Real(vec![1.0, 0.0, 0.5, SKIPPING, 6.0, 2.0, 1.0, 1.0]);
+        (inputs[2], inputs[3]) = (Input::Real(vec![1024.0]), Input::Real(vec![1.0 / 1024.0]));
+    }
+    fn overflow(inputs: &mut [Input]) {
+        good(inputs);
+        inputs[0].numbers_mut()[299 * RECORD + record::NON_FINITE] = 3.0;
+    }
+    fn least(inputs: &mut [Input]) {
+        overflow(inputs);
+        (inputs[2], inputs[3]) = (Input::Real(vec![SCALE_MIN]), Input::Real(vec![1.0 / SCALE_MIN]));
+    }
+    fn most(inputs: &mut [Input]) {
+        good(inputs);
+        (inputs[2], inputs[3]) = (Input::Real(vec![SCALE_MAX]), Input::Real(vec![1.0 / SCALE_MAX]));
+    }
+    let betas = [0.9, 0.999];
+    vec![
+        case(Some(2000), betas, good),
+        case(Some(7), betas, good),
+        case(Some(7), [0.0; 2], most),
+        case(Some(7), betas, overflow),
+        case(Some(7), [0.0; 2], least),
+        case(None, betas, good),
+        case(None, betas, least),
+    ]
 }
 
 fn accumulations() -> Vec<Case> {
@@ -213,7 +278,7 @@ fn records(input: &mut Input) {
 }
 
 fn control(input: &mut Input) {
-    *input = Input::Real(vec![0.25, 0.0, 7.0, 9.0]);
+    *input = Input::Real(vec![0.25, 0.0, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 fn folds() -> Vec<Case> {

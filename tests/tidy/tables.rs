@@ -105,6 +105,7 @@ fn bad_shaders(shaders: &[File], ops: &[File]) -> Vec<String> {
 fn line_of_quantity(quantity: &Quantity) -> String {
     let scope = match quantity.scope {
         Scope::Step | Scope::Noise => "step",
+        Scope::Scaled => "step in mixed precision",
         Scope::Layer => "layer",
         Scope::Noisy => "layer with noise",
         Scope::Resolved => "resolved layer",

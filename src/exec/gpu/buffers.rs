@@ -4,12 +4,20 @@ use super::device::Device;
 use crate::base::{DType, Error, Result};
 use crate::exec::Host;
 use crate::graph::GpuWork;
-use crate::plan::Plan;
+use crate::plan::{Buffer, Plan};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// Bytes of a scalar on the device, real or index.
+/// Bytes of a scalar on the device, real or index; half precision takes half of it.
 pub(super) const WORD: usize = 4;
+
+/// Bytes of an element.
+pub(super) fn element_bytes(dtype: DType) -> usize {
+    match dtype {
+        DType::Real | DType::Index => WORD,
+        DType::Half => WORD / 2,
+    }
+}
 
 /// A buffer on the device.
 #[derive(Debug)]
@@ -41,7 +49,7 @@ pub(super) struct Places {
     pub replaced: Vec<usize>,
 }
 
-/// What a plan asks of the pools: lengths in elements, private ones with their number in the plan, the largest first.
+/// What a plan asks of the pools: lengths in words, private ones with their number in the plan, the largest first.
 struct Demand {
     private: Vec<(usize, usize)>,
     scratch: Vec<usize>,
@@ -50,7 +58,8 @@ struct Demand {
 impl Demand {
     fn new(plan: &Plan, work: &[GpuWork]) -> Self {
         let buffers = plan.buffers.iter().enumerate().filter(|(_, buffer)| !buffer.shared);
-        let mut private: Vec<_> = buffers.map(|(i, buffer)| (i, buffer.len)).collect();
+        let words = |buffer: &Buffer| (buffer.len * element_bytes(buffer.dtype)).div_ceil(WORD);
+        let mut private: Vec<_> = buffers.map(|(i, buffer)| (i, words(buffer))).collect();
         private.sort_by_key(|&(_, len)| Reverse(len));
         let mut scratch = Vec::new();
         for lens in work.iter().map(|work| &work.scratch) {
@@ -61,9 +70,14 @@ impl Demand {
     }
 }
 
-/// Bytes of a buffer with `len` elements: at least one vector of four, since no binding may be empty.
-fn bytes(len: usize) -> u64 {
-    (len.max(1) * WORD).next_multiple_of(4 * WORD) as u64
+/// Bytes of a buffer with `len` elements: at least one vector of four words, since no binding may be empty.
+fn bytes(dtype: DType, len: usize) -> u64 {
+    (len.max(1) * element_bytes(dtype)).next_multiple_of(4 * WORD) as u64
+}
+
+/// Bytes of so many words.
+fn words(len: usize) -> u64 {
+    bytes(DType::Real, len)
 }
 
 impl Buffers {
@@ -79,14 +93,14 @@ impl Buffers {
 
     /// Bytes of all of them.
     pub fn total_bytes(&self) -> u64 {
-        self.all.iter().map(|memory| bytes(memory.len)).sum()
+        self.all.iter().map(|memory| bytes(memory.dtype, memory.len)).sum()
     }
 
     /// Checks that numbers of this type fit there, and gives the buffer.
     pub fn target(&self, device: &Device, i: usize, offset: usize, data: &Host<'_>) -> Result<&Memory> {
         let memory = &self.all[i];
         let index = matches!(data, Host::U32(_));
-        if index != (memory.dtype == DType::Index) {
+        if index != (memory.dtype == DType::Index) || memory.dtype == DType::Half {
             return Err(device.failure("a buffer of another element type was written"));
         }
         self.range(device, i, offset, data.len())
@@ -105,10 +119,10 @@ impl Buffers {
     pub fn needed(&self, plan: &Plan, work: &[GpuWork]) -> u64 {
         let demand = Demand::new(plan, work);
         let fresh = plan.buffers.iter().filter(|buffer| buffer.shared && !self.shared.contains_key(&buffer.name));
-        let shared: u64 = fresh.map(|buffer| bytes(buffer.len)).sum();
+        let shared: u64 = fresh.map(|buffer| bytes(buffer.dtype, buffer.len)).sum();
         let growth = |pool: &[usize], lens: &mut dyn Iterator<Item = usize>| -> u64 {
-            let there = |rank: usize| pool.get(rank).map_or(0, |&i| bytes(self.all[i].len));
-            lens.enumerate().map(|(rank, len)| bytes(len).saturating_sub(there(rank))).sum()
+            let there = |rank: usize| pool.get(rank).map_or(0, |&i| words(self.all[i].len));
+            lens.enumerate().map(|(rank, len)| words(len).saturating_sub(there(rank))).sum()
         };
         let private = growth(&self.private, &mut demand.private.iter().map(|&(_, len)| len));
         let scratch = growth(&self.scratch, &mut demand.scratch.iter().copied());
@@ -179,5 +193,5 @@ impl Buffers {
 
 fn create(device: &Device, label: &str, dtype: DType, len: usize) -> Result<Memory> {
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-    Ok(Memory { buffer: device.buffer(label, bytes(len), usage, false)?, dtype, len })
+    Ok(Memory { buffer: device.buffer(label, bytes(dtype, len), usage, false)?, dtype, len })
 }

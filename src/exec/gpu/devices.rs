@@ -6,7 +6,7 @@ use crate::exec::choose::{self, AdapterInfo, AdapterKind, Choice, DeviceRequest,
 
 /// The optional abilities that are listed and, where they exist, requested.
 pub(super) const FEATURES: [(&str, wgpu::Features); 3] = [
-    ("shader-f16", wgpu::Features::SHADER_F16),
+    (choose::SHADER_F16, wgpu::Features::SHADER_F16),
     ("subgroups", wgpu::Features::SUBGROUP),
     ("timestamp-query", wgpu::Features::TIMESTAMP_QUERY),
 ];

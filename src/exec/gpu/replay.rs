@@ -1,6 +1,6 @@
 //! A plan on the device: every dispatch resolved to its pipeline, bind group and workgroups once, encoded in each replay.
 
-use super::buffers::{Buffers, Places, WORD};
+use super::buffers::{Buffers, Places, WORD, element_bytes};
 use super::device::Device;
 use super::pipelines::{Kernel, Pipelines};
 use crate::base::{Error, Result};
@@ -90,14 +90,15 @@ impl Loader<'_> {
 
     /// What a storage binding covers.
     fn part(&self, plan: &Plan, bundle: &Bundle, bound: &Bound) -> Result<Part> {
-        let at = match bound.home {
-            Home::Buffer(buffer) => self.places.buffers[buffer],
-            Home::Scratch(i) => self.places.scratch[i],
+        let (at, each) = match bound.home {
+            Home::Buffer(buffer) => (self.places.buffers[buffer], element_bytes(plan.buffers[buffer].dtype)),
+            Home::Scratch(i) => (self.places.scratch[i], WORD),
         };
         let part = Part {
             place: at,
-            offset: (bound.range.start * WORD) as u64,
-            bytes: (bound.range.len().max(1) * WORD) as u64,
+            offset: (bound.range.start * each) as u64,
+            // Whole words: what lies behind an odd number of halves is padding.
+            bytes: (bound.range.len().max(1) * each).next_multiple_of(WORD) as u64,
         };
         if !part.offset.is_multiple_of(ALIGNMENT) {
             let (place, what) = bound_of(plan, bundle, bound);

@@ -1,8 +1,8 @@
 //! Numbers to and from the device outside of submissions: weights, tables, checkpoints. Not for the hot path.
 
-use super::buffers::{Memory, WORD};
+use super::buffers::{Memory, WORD, element_bytes};
 use super::device::Device;
-use crate::base::{DType, Result};
+use crate::base::{DType, Result, half_from_bits};
 use crate::exec::Host;
 
 /// Bytes that go over at once: the staging memory of a large tensor stays small.
@@ -39,18 +39,22 @@ pub(super) fn read(device: &Device, memory: &Memory, offset: usize, len: usize) 
     if len == 0 {
         return Ok(values);
     }
+    // In whole words, of which halves have two.
+    let each = WORD / element_bytes(memory.dtype);
+    let (first, last) = (offset / each, (offset + len).div_ceil(each));
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-    let staging = device.buffer("download", (len * WORD).min(CHUNK_BYTES) as u64, usage, false)?;
-    while values.len() < len {
-        let count = (len - values.len()).min(CHUNK_BYTES / WORD);
-        let (from, bytes) = ((offset + values.len()) * WORD, (count * WORD) as u64);
+    let staging = device.buffer("download", ((last - first) * WORD).min(CHUNK_BYTES) as u64, usage, false)?;
+    for word in (first..last).step_by(CHUNK_BYTES / WORD) {
+        let bytes = ((last - word) * WORD).min(CHUNK_BYTES) as u64;
         let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(&memory.buffer, from as u64, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(&memory.buffer, (word * WORD) as u64, &staging, 0, bytes);
         encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, ..bytes, |_| {});
         let submitted = device.submit(encoder.finish());
         device.wait(Some(&submitted))?;
         take(device, &staging, bytes, memory.dtype, &mut values)?;
     }
+    values.drain(..offset - first * each);
+    values.truncate(len);
     Ok(values)
 }
 
@@ -67,6 +71,10 @@ pub(super) fn take(
         let words = view.chunks_exact(WORD).map(|word| <[u8; WORD]>::try_from(word).expect("chunks of a word"));
         match dtype {
             DType::Real => values.extend(words.map(|word| f64::from(f32::from_ne_bytes(word)))),
+            DType::Half => {
+                let halves = words.flat_map(|[a, b, c, d]| [[a, b], [c, d]]);
+                values.extend(halves.map(|half| half_from_bits(u16::from_ne_bytes(half))));
+            }
             DType::Index => values.extend(words.map(|word| f64::from(u32::from_ne_bytes(word)))),
         }
     }

@@ -13,7 +13,7 @@ use cpu::Mat;
 /// A matrix product, batched over the first axis if both inputs have three.
 ///
 /// Inputs: A [m, k] ([k, m] if `transpose_a`), B [k, n] ([n, k] if `transpose_b`), then the epilogue's further inputs,
-/// which broadcast to the product. Output: [m, n].
+/// which broadcast to the product. Output: [m, n]. Any of them may be of half precision; sums are in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MatMul {
     /// Whether A is read transposed.
@@ -101,7 +101,7 @@ impl Op for MatMul {
 
     fn infer(&self, inputs: &[Type]) -> Result<Vec<Type>> {
         let extra = self.epilogue.as_ref().map_or(0, |code| code.inputs() - 1);
-        if inputs.len() != 2 + extra || inputs.len() > MAX_INPUTS || inputs.iter().any(|ty| ty.dtype != DType::Real) {
+        if inputs.len() != 2 + extra || inputs.len() > MAX_INPUTS || inputs.iter().any(|ty| !ty.dtype.is_real()) {
             return Err(Error::input(
                 "matmul",
                 format!("expected {} inputs of real numbers, found {inputs:?}", 2 + extra),
@@ -120,7 +120,8 @@ impl Op for MatMul {
                 ));
             }
         }
-        Ok(vec![Type::real(shape)])
+        let dtype = self.epilogue.as_ref().map_or(DType::Real, Code::dtype);
+        Ok(vec![Type { dtype, shape }])
     }
 
     fn derivative(&self, g: &mut Graph, node: NodeView<'_>, grads: &[Option<ValueId>]) -> Result<Derivative> {
@@ -150,7 +151,7 @@ impl Op for MatMul {
 
     fn gpu(&self, inputs: &[Type], outputs: &[Type]) -> GpuWork {
         let e = self.extents(inputs[0].shape, inputs[1].shape).expect("types were checked");
-        gpu::work(self, e, inputs, &outputs[0].shape)
+        gpu::work(self, e, inputs, &outputs[0])
     }
 }
 

@@ -3,9 +3,9 @@
 use super::Update;
 use super::rule::{Adagrad, Adam, At, Element, Momentum, RmsProp, Rule, Sgd};
 use crate::base::{Real, Wide, arch};
-use crate::graph::Io;
+use crate::graph::{Io, StepScalars};
 use crate::ops::record::{CHUNK, OfGradients, RECORD, STEP_SCALE, STEP_SQUARES, Sums, WEIGHT_SQUARES};
-use crate::ops::stats::{CHUNKS_PER_PART, CLIP, HALT};
+use crate::ops::stats::{CHUNKS_PER_PART, CLIP, CORRECTION1, CORRECTION2, HALT, SCALING, SKIPPED, SKIPPING};
 use pulp::{Simd, WithSimd};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -33,10 +33,11 @@ impl Update {
     fn with<R: Real, E: Element>(&self, io: &mut Io<'_, R>) {
         let (gradients, control, lengths) = (io.real(1), io.real(2), io.index(3));
         let decoupled = matches!(self.rule, Rule::Adam { decoupled: true, .. });
-        let halted = control[HALT] != R::ZERO;
+        let halted = control[HALT] != R::ZERO || control[SCALING] == R::of(SKIPPING);
+        let step = counted(io.step, control);
         let plain = !self.clip_norm && self.clip_value.is_none() && self.weight_decay == 0.0;
         let constants = Constants {
-            at: self.rule.at(io.step),
+            at: self.rule.at(&step),
             factor: if self.clip_norm { control[CLIP] } else { R::ONE },
             limit: R::of(self.clip_value.unwrap_or(f64::INFINITY)),
             decay: R::of(if decoupled { 0.0 } else { self.weight_decay }),
@@ -66,6 +67,20 @@ impl Update {
                 (false, false) => arch().dispatch(Job::<R, E, false, false>(part, PhantomData)),
             }
         });
+    }
+}
+
+/// The numbers of a step whose update has the number that it has without those that loss scaling skipped.
+fn counted<R: Real>(step: &StepScalars, control: &[R]) -> StepScalars {
+    let skipped = control[SKIPPED].f64();
+    if skipped == 0.0 {
+        return *step;
+    }
+    StepScalars {
+        t: step.t - skipped as u32,
+        bias_correction1: control[CORRECTION1].f64(),
+        bias_correction2: control[CORRECTION2].f64(),
+        ..*step
     }
 }
 

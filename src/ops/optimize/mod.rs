@@ -1,7 +1,8 @@
 //! Optimizer updates over whole arenas, in place, with PyTorch's semantics; and the sum of micro-batch gradients.
 //!
 //! The update can measure in the same pass: gradient records, Σw² and Σ(Δw)². Non-finite gradient elements leave their
-//! weight and state as they are; once the halt flag is up, nothing moves.
+//! weight and state as they are; once the halt flag is up, nothing moves, nor in a step that loss scaling skips. What was skipped does not
+//! count as an update.
 
 mod accumulate;
 mod cpu;
@@ -18,7 +19,7 @@ use crate::base::{DType, Error, Result, Shape, Type};
 use crate::graph::{GpuWork, Op};
 use crate::{answers, kernel};
 
-/// One update of one arena part. Inputs: parameters `[len]` in place, gradients `[len]`, control `[4]`, lengths `[chunks]`, then
+/// One update of one arena part. Inputs: parameters `[len]` in place, gradients `[len]`, control `[8]`, lengths `[chunks]`, then
 /// the rule's states `[len]` in place. Outputs: parameters, states, and, if it measures, records [chunks, 8].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {

@@ -1,7 +1,7 @@
 //! A small straight-line program over scalars: what a fused elementwise kernel computes for one element.
 
 use super::fun::Fun;
-use crate::base::Real;
+use crate::base::{DType, Real};
 use std::fmt;
 
 /// Where an instruction finds an argument.
@@ -58,6 +58,11 @@ impl Code {
     /// The instructions in order.
     pub fn instrs(&self) -> &[Instr] {
         &self.instrs
+    }
+
+    /// What its values are stored as: what rounds at last is stored in half precision.
+    pub fn dtype(&self) -> DType {
+        if self.instrs.last().is_some_and(|last| last.fun == Fun::Half) { DType::Half } else { DType::Real }
     }
 
     /// Whether it only passes its one input on.

@@ -231,7 +231,7 @@ fn apply<'a, S: Simd, R: Real>(simd: S, fun: Fun, arg: impl Fn(usize) -> &'a [R]
         };
     }
     arms! {
-        unary: Identity Neg Abs Sign Step Exp ExpM1 Log Sqrt Erf Tanh Sigmoid Softplus Relu;
+        unary: Identity Neg Abs Sign Step Exp ExpM1 Log Sqrt Erf Tanh Sigmoid Softplus Relu Half;
         binary: Add Sub Mul Div Pow Max Min Gate;
         ternary: Select
     }

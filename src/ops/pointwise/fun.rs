@@ -1,6 +1,6 @@
 //! The table of scalar functions: name, arity, value, derivative, WGSL. Every elementwise op is made of these.
 
-use crate::base::{Real, Result};
+use crate::base::{Real, Result, round_to_half};
 use crate::graph::{Graph, ValueId};
 
 /// A scalar function of one to three arguments.
@@ -52,6 +52,8 @@ pub enum Fun {
     Gate,
     /// y if x > 0, else z.
     Select,
+    /// The nearest number of half precision. A program that ends with it gives a value that is stored so.
+    Half,
 }
 
 /// A row of the table.
@@ -72,7 +74,7 @@ const fn row(fun: Fun, name: &'static str, arity: usize, wgsl: &'static str) -> 
 }
 
 /// Every scalar function once, in the order of [`Fun`].
-pub const FUNS: [FunInfo; 23] = [
+pub const FUNS: [FunInfo; 24] = [
     row(Fun::Identity, "identity", 1, "$0"),
     row(Fun::Neg, "neg", 1, "-$0"),
     row(Fun::Abs, "abs", 1, "abs($0)"),
@@ -96,6 +98,7 @@ pub const FUNS: [FunInfo; 23] = [
     row(Fun::Min, "min", 2, "select($1, $0, $0 < $1)"),
     row(Fun::Gate, "gate", 2, "select(0.0, $1, $0 > 0.0)"),
     row(Fun::Select, "select", 3, "select($2, $1, $0 > 0.0)"),
+    row(Fun::Half, "half", 1, "round_to_half($0)"),
 ];
 
 impl Fun {
@@ -143,6 +146,7 @@ impl Fun {
             }
             Self::Gate => choose(x, y, R::ZERO),
             Self::Select => choose(x, y, z),
+            Self::Half => round_to_half(x),
         }
     }
 
@@ -153,6 +157,8 @@ impl Fun {
         let one = |dx| Ok(vec![Some(dx)]);
         match self {
             Self::Identity => one(dy),
+            // What a device stores of the signal there: the rounding itself is taken for the identity, as by `Tensor.half` in PyTorch.
+            Self::Half => one(g.half(dy)?),
             Self::Neg => one(g.neg(dy)?),
             Self::Abs => {
                 let sign = g.sign(x[0])?;

@@ -2,7 +2,7 @@
 
 use super::code::Code;
 use super::cpu::Layout;
-use crate::base::{Shape, Type};
+use crate::base::{DType, Shape, Type};
 use crate::graph::{Bind, GpuWork, Shader};
 use crate::ops::gpu::{Axes, elementwise};
 
@@ -39,7 +39,8 @@ pub(super) fn work(code: &Code, shape: &Shape, inputs: &[Type], outputs: &[Type]
         rank = axes.rank();
     }
     let kinds = layouts.iter().map(letter).collect();
-    let vars = vec![("kinds", kinds), ("rank", rank.to_string()), ("body", code.wgsl())];
+    let halves = inputs.iter().chain(outputs).map(|ty| if ty.dtype == DType::Half { 'h' } else { 'f' }).collect();
+    let vars = vec![("kinds", kinds), ("halves", halves), ("rank", rank.to_string()), ("body", code.wgsl())];
     let binds = (0..inputs.len()).map(Bind::In).chain([Bind::Out(0)]).collect();
     elementwise(Shader { stem: "pointwise", entry: "pointwise", vars }, binds, params)
 }

@@ -1,6 +1,7 @@
 //! Elementwise ops: one op for all of them, a straight-line program over broadcast inputs.
 //!
-//! `out[i] = code(in₀ at i, in₁ at i, …)`, overwritten. A graph is built from programs of one instruction; fusion makes
+//! `out[i] = code(in₀ at i, in₁ at i, …)`, overwritten. Inputs of half precision are widened as they are read; a program whose last
+//! instruction rounds to half precision gives such a value. A graph is built from programs of one instruction; fusion makes
 //! longer ones.
 
 mod code;
@@ -42,7 +43,7 @@ impl Op for Pointwise {
             return Err(Error::input("pointwise", format!("{} inputs for {:?}", inputs.len(), self.code)));
         }
         for ty in inputs {
-            if ty.dtype != DType::Real {
+            if !ty.dtype.is_real() {
                 return Err(Error::input("pointwise", format!("{ty} has no arithmetic, expected real numbers")));
             }
             if broadcast(ty.shape, self.shape)? != self.shape {
@@ -50,7 +51,7 @@ impl Op for Pointwise {
                 return Err(Error::input("pointwise", message));
             }
         }
-        Ok(vec![Type::real(self.shape)])
+        Ok(vec![Type { dtype: self.code.dtype(), shape: self.shape }])
     }
 
     fn in_place(&self) -> &[(usize, usize)] {
@@ -149,6 +150,7 @@ impl Graph {
             Fun::Add if is(0, 0.0) => Some(values[1]),
             Fun::Add | Fun::Sub if is(1, 0.0) => Some(values[0]),
             Fun::Pow if is(1, 1.0) => Some(values[0]),
+            Fun::Half if self.ty(values[0]).dtype == DType::Half => Some(values[0]),
             _ => None,
         }
     }
@@ -159,6 +161,11 @@ impl Graph {
             return Ok(x);
         }
         self.filled(x, shape)
+    }
+
+    /// A value of half precision as one that every op takes; any other is that already.
+    pub fn widened(&mut self, x: ValueId) -> Result<ValueId> {
+        if self.ty(x).dtype == DType::Half { self.filled(x, self.shape(x)) } else { Ok(x) }
     }
 
     /// `x` broadcast to `shape` as a value in memory, also where it is a constant.
@@ -217,6 +224,8 @@ methods! {
     abs(x) = Abs;
     /// −1, 0 or 1.
     sign(x) = Sign;
+    /// The nearest number of half precision, stored so.
+    half(x) = Half;
     /// 1 where x > 0, else 0.
     step(x) = Step;
     /// eˣ.

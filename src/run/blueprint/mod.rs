@@ -15,14 +15,14 @@ use super::evaluator::{EvaluationRequest, evaluation_plan};
 use super::objective::Objective;
 use super::tensors::{arena_of, arena_place, param_places};
 use crate::autodiff;
-use crate::base::{Result, Type};
+use crate::base::{DType, Result, Type};
 use crate::config::{Optimizer, Reduction};
 use crate::data::TargetKind;
 use crate::graph::{Graph, Phase, ValueId};
-use crate::nn::{Built, Description, Mode, TargetValues, total};
+use crate::nn::{Built, Description, Mode, Param, TargetValues, total};
 use crate::ops::record::RECORD;
-use crate::optim::update_graph;
-use crate::plan::{Arena, Place, Plan, compile};
+use crate::optim::{LOSS_SCALE, LOSS_UNSCALE, Scaling, update_graph};
+use crate::plan::{Arena, Place, Plan, compile, halve};
 use crate::probe::{Agenda, Due, Layout, Needs, Part};
 
 /// What the plans of a run depend on.
@@ -53,6 +53,8 @@ pub struct Request<'a> {
     pub clip_norm: Option<f64>,
     /// The largest gradient element that passes unchanged.
     pub clip_value: Option<f64>,
+    /// How the loss is scaled, in mixed precision.
+    pub scaling: Option<Scaling>,
     /// What is measured, and when.
     pub agenda: &'a Agenda,
     /// Steps in which a unit gives nothing before it counts as dead.
@@ -116,6 +118,8 @@ pub struct Blueprint {
     pub arenas: ArenaPlans,
     /// Clipping, update, parameter statistics.
     pub update: Plan,
+    /// How the loss is scaled, in mixed precision.
+    pub scaling: Option<Scaling>,
     /// Outputs and losses of an evaluation batch.
     pub evaluate: Plan,
 }
@@ -150,6 +154,10 @@ pub mod names {
     pub const TAP_COUNTS: &str = "counts.taps";
     /// Which of them belong to which layer.
     pub const COUNT_SEGMENTS: &str = "segments.counts";
+    /// Counts of the scaled signals at each layer, in half precision and before.
+    pub const SIGNAL_COUNTS: &str = "counts.signals";
+    /// Which of them belong to which.
+    pub const SIGNAL_SEGMENTS: &str = "segments.signals";
     /// For how many steps each unit of tap i has given nothing: `ages.i`.
     pub const AGES: &str = "ages";
     /// Which parameter records make up which row.
@@ -222,6 +230,7 @@ impl Blueprint {
             request.clip_value,
             sums,
             layout.row(Part::Params).map(|row| table_place(&layout, row)).as_ref(),
+            request.scaling.zip(layout.row(Part::Scaling).map(|row| table_place(&layout, row))),
         )?;
         let evaluation = EvaluationRequest {
             model: request.model,
@@ -231,7 +240,7 @@ impl Blueprint {
             rows: request.evaluation_rows,
         };
         let layers = tapped_layers(&usual, request);
-        let owner = |param: &crate::nn::Param| layer_of(&usual.built, &param.name);
+        let owner = |param: &Param| layer_of(&usual.built, &param.name);
         let tensor_layers: Vec<usize> = request.model.params.iter().map(owner).collect();
         let needs = request.agenda.needs_ever();
         Ok(Self {
@@ -245,6 +254,7 @@ impl Blueprint {
             update: compile("update", &update.graph, &update.places)?,
             evaluate: evaluation_plan(&evaluation, &arena)?,
             graph: usual.graph,
+            scaling: request.scaling,
             agenda: request.agenda.clone(),
             arena,
             layout,
@@ -331,6 +341,8 @@ struct Training {
     gradients: Vec<ValueId>,
     /// ∂L/∂z of each tap.
     signals: Vec<ValueId>,
+    /// The same, scaled, in half precision and before it was rounded, where it is stored so.
+    rounded: Vec<Option<(ValueId, ValueId)>>,
 }
 
 impl Training {
@@ -347,14 +359,56 @@ impl Training {
         }
         wanted.extend(built.taps.iter().map(|tap| tap.z));
         g.set_phase(Phase::Backward);
-        let mut gradients = autodiff::gradient(&mut g, loss, &wanted)?;
+        let (mut gradients, mut scaled) = match request.scaling {
+            None => (autodiff::gradient(&mut g, loss, &wanted)?, Vec::new()),
+            Some(_) => scaled_gradient(&mut g, loss, &wanted)?,
+        };
         let signals = gradients.split_off(request.model.params.len());
-        let mut places = param_places(&g, arena);
-        let params = request.model.params.iter().zip(&gradients);
-        places.extend(params.map(|(param, &gradient)| (gradient, arena_place(arena, names::GRADIENTS, &param.name))));
-        places.push((loss, Place::whole(names::LOSS, g.ty(loss))));
-        Ok(Self { graph: g, places, built, weights, losses, gradients, signals })
+        scaled.drain(..gradients.len().min(scaled.len()));
+        let mut training =
+            Self { graph: g, places: Vec::new(), built, weights, losses, gradients, signals, rounded: Vec::new() };
+        let loss = if request.scaling.is_some() { training.halve(loss, &scaled)? } else { loss };
+        training.places = param_places(&training.graph, arena);
+        let params = request.model.params.iter().zip(&training.gradients);
+        let place =
+            |(param, &gradient): (&Param, &ValueId)| (gradient, arena_place(arena, names::GRADIENTS, &param.name));
+        training.places.extend(params.map(place));
+        training.places.push((loss, Place::whole(names::LOSS, training.graph.ty(loss))));
+        Ok(training)
     }
+
+    /// Stores the factors of all products in half precision, and what each layer but the last gives; where the loss is then. `scaled` are
+    /// the signals with the scale.
+    fn halve(&mut self, loss: ValueId, scaled: &[ValueId]) -> Result<ValueId> {
+        let taps = &self.built.taps;
+        let inner: Vec<ValueId> = taps[..taps.len().saturating_sub(1)].iter().map(|tap| tap.z).collect();
+        let (graph, map) = halve(&self.graph, &inner)?;
+        let at = |id: ValueId| map[id.index()];
+        for tap in &mut self.built.taps {
+            (tap.input, tap.z, tap.activation) = (at(tap.input), at(tap.z), at(tap.activation));
+        }
+        self.built.output = at(self.built.output);
+        (self.weights, self.losses) = (at(self.weights), at(self.losses));
+        self.gradients.iter_mut().chain(&mut self.signals).for_each(|id| *id = at(*id));
+        let rounded = |&signal: &ValueId| {
+            let stored = at(signal);
+            let is_half = graph.ty(stored).dtype == DType::Half;
+            graph.maker(stored).filter(|_| is_half).map(|rounding| (stored, rounding.inputs[0]))
+        };
+        self.rounded = scaled.iter().map(rounded).collect();
+        self.graph = graph;
+        Ok(at(loss))
+    }
+}
+
+/// ∂loss/∂x for each wanted x, through a backward pass of the scaled loss: what it comes to is divided by the scale again, which rounds
+/// nothing, as that is a power of two. The same with the scale stands beside it.
+fn scaled_gradient(g: &mut Graph, loss: ValueId, wanted: &[ValueId]) -> Result<(Vec<ValueId>, Vec<ValueId>)> {
+    let scalar = Type::real(g.shape(loss));
+    let (scale, unscale) = (g.input(LOSS_SCALE, scalar)?, g.input(LOSS_UNSCALE, scalar)?);
+    let scaled = autodiff::vector_jacobian(g, &[(loss, scale)], wanted)?;
+    let unscaled = scaled.iter().map(|&gradient| g.mul(gradient, unscale)).collect::<Result<_>>()?;
+    Ok((unscaled, scaled))
 }
 
 /// The table from this row on.

@@ -1,7 +1,7 @@
 //! What is measured of the values that pass the layers of a micro-batch, in the graph that computes them.
 
 use super::{Request, Training, names, table_place};
-use crate::base::{Result, Shape, Type};
+use crate::base::{DType, Result, Shape, Type};
 use crate::config::Layer;
 use crate::graph::{Graph, Op, Phase, ValueId};
 use crate::nn::{ByExample, Tap};
@@ -17,8 +17,16 @@ use crate::probe::{Layout, Need, Needs, Part, Scattered, Tapped};
 use crate::run::tensors::arena_place;
 
 /// What is met in the graph of a micro-batch; the rest looks at arenas.
-pub(super) const NEEDS: [Need; 7] =
-    [Need::Records, Need::Units, Need::Examples, Need::Squares, Need::Projections, Need::Slopes, Need::Counts];
+pub(super) const NEEDS: [Need; 8] = [
+    Need::Records,
+    Need::Units,
+    Need::Examples,
+    Need::Squares,
+    Need::Projections,
+    Need::Slopes,
+    Need::Counts,
+    Need::Rounding,
+];
 
 /// An activation is saturated where its slope is below this share of its largest: beyond |z| = 2.2 for tanh, 4.4 for a
 /// sigmoid.
@@ -69,6 +77,7 @@ pub(super) fn tapped(training: &Training, request: &Request<'_>) -> Tapped {
         },
         tensors: request.model.params.len(),
         accumulates: request.accumulates,
+        is_scaled: request.scaling.is_some(),
     }
 }
 
@@ -128,6 +137,9 @@ pub(super) fn tap(
     if needs.has(Need::Counts) {
         builder.counts()?;
     }
+    if needs.has(Need::Rounding) {
+        builder.rounding()?;
+    }
     Ok(())
 }
 
@@ -155,12 +167,15 @@ impl Builder<'_> {
         self.training.places.push((records, place));
     }
 
+    /// A measurement, of widened values where they are of half precision.
     fn apply<O: Op + 'static>(&mut self, op: O, inputs: &[ValueId]) -> Result<ValueId> {
-        self.training.graph.apply(op, inputs)
+        let g = &mut self.training.graph;
+        let inputs = inputs.iter().map(|&input| g.widened(input)).collect::<Result<Vec<ValueId>>>()?;
+        g.apply(op, &inputs)
     }
 
     fn records(&mut self) -> Result<()> {
-        let most = TapStats::LAYERS_MAX;
+        let most = self.layout.tapped.together();
         for first in (0..self.training.built.taps.len()).step_by(most) {
             let taps = &self.training.built.taps[first..];
             let taps = &taps[..most.min(taps.len())];
@@ -184,7 +199,17 @@ impl Builder<'_> {
             let ages = self.training.graph.input(&format!("{}.{i}", names::AGES), Type::real([units]))?;
             // max(z, 0) is above 0 where z is, and there anyway, so that z need not be kept.
             let is_relu = matches!(tap.activation_layer, Some(Layer::Relu));
-            let seen = if is_relu { self.training.graph.relu(tap.z)? } else { tap.z };
+            let g = &mut self.training.graph;
+            // Of half precision it is there as it is stored, or z is.
+            let stored = g.maker(tap.activation).map(|node| node.inputs[0]);
+            let is_stored =
+                is_relu && stored.is_some_and(|relu| g.maker(relu).is_some_and(|node| node.inputs == [tap.z]));
+            let seen = match g.ty(tap.z).dtype {
+                DType::Half if is_stored => g.widened(tap.activation)?,
+                DType::Half => g.widened(tap.z)?,
+                _ if is_relu => g.relu(tap.z)?,
+                _ => tap.z,
+            };
             let outputs = self.training.graph.apply_all(UnitAges { window }, &[seen, ages])?;
             self.place(outputs[1], Part::Units, row);
         }
@@ -325,6 +350,23 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// Histograms of the scaled signals, rounded and as they were.
+    fn rounding(&mut self) -> Result<()> {
+        let (layers, len) = (self.training.built.taps.len(), self.layout.signal_counts_len() * BINS);
+        for (i, rounded) in self.training.rounded.clone().into_iter().enumerate() {
+            let Some((stored, exact)) = rounded else { continue };
+            self.scope(i);
+            for (row, value) in [(i, stored), (layers + i, exact)] {
+                let counts = self.apply(RowHistogram, &[value])?;
+                let offset = self.layout.signal_counts[row].first * BINS;
+                self.training.places.push((counts, Place { buffer: names::SIGNAL_COUNTS.into(), offset, len }));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What comes into a resolved layer [n, inputs], and ∂L/∂z [n, outputs].
 #[derive(Clone, Copy)]
 struct Resolved {
@@ -384,6 +426,14 @@ pub(super) fn measure(layout: &Layout, needs: Needs) -> Result<Plan> {
         let counts = g.input(names::TAP_COUNTS, Type::real([layout.counts_len(), BINS]))?;
         let segments = g.input(names::COUNT_SEGMENTS, Type::index([layers, 2]))?;
         let table = g.input("table.counts", Type::real([layers, BINS]))?;
+        places.push((table, table_place(layout, row)));
+        g.apply(FoldCounts { accumulate: true }, &[counts, segments, table])?;
+    }
+    if let (true, Some(row)) = (needs.has(Need::Rounding), layout.row(Part::SignalCounts)) {
+        let rows = layout.signal_counts.len();
+        let counts = g.input(names::SIGNAL_COUNTS, Type::real([layout.signal_counts_len(), BINS]))?;
+        let segments = g.input(names::SIGNAL_SEGMENTS, Type::index([rows, 2]))?;
+        let table = g.input("table.signals", Type::real([rows, BINS]))?;
         places.push((table, table_place(layout, row)));
         g.apply(FoldCounts { accumulate: true }, &[counts, segments, table])?;
     }

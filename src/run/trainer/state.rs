@@ -21,8 +21,10 @@ pub struct TrainerState {
     /// The arenas by name, tensor by tensor, in the precision of the device: `params`, and each state of the optimizer as
     /// `torch.optim` calls it.
     pub arenas: BTreeMap<String, Tensors>,
-    /// Clip factor, halt flag and norm, as in [`crate::ops::stats`].
+    /// Clip factor, halt flag, norm and what loss scaling keeps, as in [`crate::ops::stats`].
     pub control: Vec<f64>,
+    /// The scale of the loss; nothing where it is not scaled.
+    pub scale: Vec<f64>,
     /// The readings that verdicts are made from.
     pub history: Vec<f64>,
     /// What readings rest on beside their step, as [`crate::probe::Reader::to_numbers`] gives it.
@@ -60,6 +62,7 @@ impl Trainer {
             examples: self.examples,
             arenas: BTreeMap::new(),
             control: self.engine.control()?,
+            scale: self.engine.loss_scale()?.into_iter().collect(),
             history: self.history.to_numbers(),
             reader: self.reader.to_numbers(),
             ages: self.engine.ages(&self.units())?,
@@ -80,6 +83,11 @@ impl Trainer {
         let control = state.control.as_slice().try_into();
         let control = control.map_err(|_| Error::input("control", format!("{} numbers", state.control.len())))?;
         self.engine.set_control(control)?;
+        match (self.blueprint.scaling, state.scale.as_slice()) {
+            (None, []) => {}
+            (Some(_), &[scale]) => self.engine.set_loss_scale(scale)?,
+            (_, numbers) => return Err(Error::input("scale", format!("{} numbers", numbers.len()))),
+        }
         let history = History::from_numbers(self.reader.columns().range("signal").len(), &state.history);
         self.history = history.ok_or_else(|| Error::input("history", format!("{} numbers", state.history.len())))?;
         if !self.reader.restore(&state.reader) {

@@ -1,6 +1,7 @@
 //! The table of rules, and what they share.
 
 mod course;
+mod half;
 mod rate;
 mod setup;
 mod signal;
@@ -8,6 +9,7 @@ mod signal;
 mod tests;
 mod units;
 
+pub(super) use half::LOST_ABOVE;
 pub(super) use signal::{EXPLODING_ABOVE, VANISHING_BELOW};
 
 use super::{Evidence, Number, Rule, Threshold};
@@ -30,6 +32,7 @@ pub const RULES: &[Rule] = &[
     rate::LR_TOO_HIGH,
     rate::LR_TOO_LOW,
     rate::UNDERFLOW,
+    half::HALF_UNDERFLOW,
     course::OVERFITTING,
     course::PLATEAU,
     rate::UPDATE_RATIO,

@@ -295,6 +295,28 @@ fn rates_are_judged_by_steps_and_loss() {
 }
 
 #[test]
+fn what_half_precision_loses_is_named_with_layer_step_and_scale() {
+    let lost = |scale: Option<ScaleFact>, share: f64| {
+        of(|e| {
+            e.facts.loss_scale = scale;
+            (e.readings.layers[0].lost_share, e.readings.layers[1].lost_share) = (share, share / 2.0);
+            e.readings.layers[0].lost_since = 70;
+            // What comes of it is no verdict of its own.
+            e.readings.layers[1].zero_steps = 300;
+        })
+    };
+    let fixed = lost(Some(ScaleFact::Fixed(1.0)), 0.2);
+    assert_eq!((fixed[0].id, fixed[0].grade, fixed[0].layer.as_deref()), ("half_underflow", Grade::Fault, Some("0")));
+    assert_eq!((fixed.len(), fixed[0].since), (1, Some(70)), "{fixed:?}");
+    assert!(fixed[0].because.contains("20 %") && fixed[0].because.contains("scale of 1"), "{}", fixed[0].because);
+    let first = |verdicts: &[Verdict]| verdicts[0].remedies[0].changes[0].value.clone();
+    assert_eq!(first(&fixed), "\"dynamic\"");
+    assert_eq!(first(&lost(Some(ScaleFact::Dynamic), 0.2)), "\"f32\"");
+    assert_eq!(lost(Some(ScaleFact::Dynamic), 0.04)[0].id, "unused_layer");
+    assert_eq!(lost(None, 0.2)[0].id, "unused_layer");
+}
+
+#[test]
 fn the_first_value_that_is_not_finite_is_named_with_what_grew() {
     let verdicts = of(|e| {
         e.readings.non_finite = Some((17, Origin::Signal(1)));

@@ -7,10 +7,11 @@ use steepest::ops::pointwise::{FUNS, Fun};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for info in FUNS.iter().filter(|info| info.arity == 1) {
+    for info in FUNS.iter().filter(|info| info.arity == 1 && info.fun != Fun::Half) {
         let build = move |g: &mut Graph, v: &[ValueId]| g.pointwise(info.fun, v);
         cases.extend(unary(info.name, domain(info.fun), build, |case| case));
     }
+    halves(&mut cases);
     activations(&mut cases);
     binary(&mut cases);
     powers(&mut cases);
@@ -53,6 +54,27 @@ fn unary(
         cases.push(case("zero", [3].into(), Kind::Zero).golden().order(1));
     }
     cases
+}
+
+/// Values are steps, which central differences do not see; tests/mixed.rs has the goldens.
+fn halves(cases: &mut Vec<Case>) {
+    let case = |variant: &str, shape: Shape, kind| {
+        Case::new(format!("half_{variant}"), "half", shape, |g: &mut Graph, v: &[ValueId]| g.half(v[0]))
+            .real(shape, kind)
+    };
+    cases.push(case("5x7", [5, 7].into(), Kind::Normal(1.0)).order(1));
+    cases.push(case("small", [257].into(), Kind::Normal(1e-5)).order(1));
+    cases.push(case("large", [31].into(), Kind::Normal(5e4)).order(1));
+    cases.push(case("special", [9].into(), Kind::Special).order(0));
+    cases.push(case("scalar", Shape::SCALAR, Kind::Normal(1.0)).order(1));
+    let between = |g: &mut Graph, v: &[ValueId]| {
+        // Rounded between two functions of one program.
+        let square = g.mul(v[0], v[0])?;
+        let held = g.half(square)?;
+        let bent = g.tanh(held)?;
+        g.half(bent)
+    };
+    cases.push(Case::new("half_between", "half", [5, 7], between).real([5, 7], Kind::Normal(1.0)).order(1));
 }
 
 fn activations(cases: &mut Vec<Case>) {

@@ -4,7 +4,7 @@ mod kernels;
 mod table;
 
 use super::{Extents, MatMul};
-use crate::base::{Shape, Type};
+use crate::base::{DType, Type};
 use crate::graph::{Bind, Class, Dispatch, GpuWork, Scalar, Shader, Way, Ways};
 use crate::ops::gpu::{THREADS, push_strides};
 use kernels::Kernel;
@@ -17,9 +17,9 @@ const PARTS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 /// Parts consist of whole strips of every kernel, and of whole vectors.
 const STRIP: usize = 32;
 
-/// The work of a product whose output has shape `out`.
-pub(super) fn work(op: &MatMul, e: Extents, inputs: &[Type], out: &Shape) -> GpuWork {
-    if out.is_empty() {
+/// The work of a product whose output is `out`.
+pub(super) fn work(op: &MatMul, e: Extents, inputs: &[Type], out: &Type) -> GpuWork {
+    if out.shape.is_empty() {
         return GpuWork::default();
     }
     let exactly = |&(_, parts): &(&str, usize)| cut(e, parts).1 == parts;
@@ -36,8 +36,9 @@ pub(super) fn work(op: &MatMul, e: Extents, inputs: &[Type], out: &Shape) -> Gpu
     let product = Product { op, e, inputs, out };
     let all: Vec<Way> = names.iter().map(|&(name, parts)| product.way(name, parts)).collect();
     let order = |transposed| if transposed { "T" } else { "N" };
-    let problem =
-        format!("matmul {}{} {} x {}x{}x{}", order(op.transpose_a), order(op.transpose_b), e.batch, e.m, e.n, e.k);
+    let halves = if inputs[..2].iter().any(|ty| ty.dtype == DType::Half) { " half" } else { "" };
+    let [a, b] = [op.transpose_a, op.transpose_b].map(order);
+    let problem = format!("matmul {a}{b} {} x {}x{}x{}{halves}", e.batch, e.m, e.n, e.k);
     let flops = 2.0 * e.batch as f64 * e.m as f64 * e.n as f64 * e.k as f64;
     let GpuWork { scratch, dispatches, .. } = all[0].work.clone();
     GpuWork { scratch, dispatches, ways: Some(Box::new(Ways { problem, flops, all, wanted })) }
@@ -57,7 +58,7 @@ struct Product<'a> {
     op: &'a MatMul,
     e: Extents,
     inputs: &'a [Type],
-    out: &'a Shape,
+    out: &'a Type,
 }
 
 impl Product<'_> {
@@ -111,15 +112,20 @@ impl Product<'_> {
             shader: Shader { stem: "matmul", entry: "fold", vars },
             binds: binds.collect(),
             params: self.params(cut, true),
-            workgroups: Dispatch::fold(self.out.len().div_ceil(THREADS)),
+            workgroups: Dispatch::fold(self.out.shape.len().div_ceil(THREADS)),
         }
     }
 
-    /// The variables of the epilogue, which has the product among its `inputs`; of none for parts of sums.
-    fn epilogue(&self, whole: bool) -> [(&'static str, String); 2] {
+    /// The variables of the epilogue, which has the product among its `inputs`; of none for parts of sums. And a letter for each buffer of
+    /// the kernel in the order of its inputs and output: h(alf) precision or f(ull).
+    fn epilogue(&self, whole: bool) -> [(&'static str, String); 3] {
         let code = self.op.epilogue.as_ref().filter(|_| whole);
         let inputs = if whole { self.inputs.len() - 1 } else { 1 };
-        [("inputs", inputs.to_string()), ("body", code.map(|code| code.wgsl()).unwrap_or_default())]
+        let letter = |ty: &Type| if ty.dtype == DType::Half { 'h' } else { 'f' };
+        let read = if whole { self.inputs } else { &self.inputs[..2] };
+        let mut halves: String = read.iter().map(letter).collect();
+        halves.push(if whole { letter(self.out) } else { 'f' });
+        [("inputs", inputs.to_string()), ("body", code.map(|code| code.wgsl()).unwrap_or_default()), ("halves", halves)]
     }
 
     fn params(&self, (part, parts): (usize, usize), whole: bool) -> Vec<(&'static str, Scalar)> {
@@ -128,9 +134,9 @@ impl Product<'_> {
         let mut params: Vec<(&str, Scalar)> = extents.map(|(name, value)| (name, value.into())).to_vec();
         let inputs = self.inputs.iter().enumerate().skip(2).filter(|_| whole);
         for (i, ty) in inputs {
-            let strides = ty.shape.strides_in(self.out);
+            let strides = ty.shape.strides_in(&self.out.shape);
             // The shader's axes are product, row and column, whether there is a batch or not.
-            let (first, rank) = (3 - self.out.rank(), self.out.rank());
+            let (first, rank) = (3 - self.out.shape.rank(), self.out.shape.rank());
             let mut padded = [0; 3];
             padded[first..].copy_from_slice(&strides[..rank]);
             push_strides(i - 1, &padded, &mut params);
@@ -147,7 +153,7 @@ mod tests {
         let op = MatMul { transpose_a: false, transpose_b: false, epilogue: None };
         let e = Extents { batch: 1, m, n, k };
         let inputs = [Type::real([m, k]), Type::real([k, n])];
-        *work(&op, e, &inputs, &Shape::from([m, n])).ways.expect("products have ways")
+        *work(&op, e, &inputs, &Type::real([m, n])).ways.expect("products have ways")
     }
 
     #[test]
