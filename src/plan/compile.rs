@@ -251,10 +251,16 @@ fn hoist_widened(plan: &mut Plan) {
 }
 
 /// What executors rely on: no buffer is read and written by one step except in place, outputs lie in different buffers,
-/// and what is updated in place is not read afterwards under its old name.
+/// and each value lies in a buffer of its element type.
 fn check(plan: &Plan) -> Result<()> {
     for (i, step) in plan.steps.iter().enumerate() {
         let place = || format!("plan {}, step {i} ({})", plan.name, step.op.name());
+        if let Some(view) = step.inputs.iter().chain(&step.outputs).find(|v| v.ty.dtype != plan.buffers[v.buffer].dtype)
+        {
+            let buffer = &plan.buffers[view.buffer];
+            let message = format!("a value of {} lies in {}, which holds {:?}", view.ty, buffer.name, buffer.dtype);
+            return Err(Error::failure(place(), message));
+        }
         for (o, output) in step.outputs.iter().enumerate() {
             if step.outputs[..o].iter().any(|other| other.buffer == output.buffer) {
                 return Err(Error::failure(place(), "two outputs lie in one buffer"));

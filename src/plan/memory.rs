@@ -1,39 +1,42 @@
 //! Buffer lifetimes: private values whose lives do not overlap share a buffer.
 
 use super::{Buffer, Plan};
+use crate::base::DType;
 use std::cmp::Reverse;
 
 /// A buffer that is so much smaller than the largest keeps its memory to the end: to take it over would save nothing, and make a
 /// step wait for the last one that reads it (`bundle.rs`).
 const SMALL: usize = 64;
 
-/// Merges private buffers ([`pack`]), which hold real numbers all, and fills in every buffer's lifetime.
+/// Merges private buffers of one element type ([`pack`]), and fills in every buffer's lifetime.
 pub(super) fn colour(mut plan: Plan) -> Plan {
     let lives = lives(&plan);
-    let private: Vec<usize> =
-        (0..plan.buffers.len()).filter(|&i| !plan.buffers[i].shared && lives[i].is_some()).collect();
     let mut merged: Vec<Buffer> = Vec::new();
     let mut places = vec![usize::MAX; plan.buffers.len()];
     for (i, buffer) in plan.buffers.iter().enumerate().filter(|(_, buffer)| buffer.shared) {
         places[i] = merged.len();
         merged.push(Buffer { lifetime: lives[i].unwrap_or((0, 0)), ..buffer.clone() });
     }
-    let largest = private.iter().map(|&i| plan.buffers[i].len).max().unwrap_or(0);
-    let values: Vec<Value> = private
-        .iter()
-        .map(|&i| {
+    let shared = merged.len();
+    for dtype in [DType::Real, DType::Half, DType::Index] {
+        let of_type = |i: &usize| !plan.buffers[*i].shared && plan.buffers[*i].dtype == dtype && lives[*i].is_some();
+        let private: Vec<usize> = (0..plan.buffers.len()).filter(of_type).collect();
+        let largest = private.iter().map(|&i| plan.buffers[i].len).max().unwrap_or(0);
+        let value = |&i: &usize| {
             let (buffer, (from, to)) = (&plan.buffers[i], lives[i].expect("unused buffers were left out"));
             let to = if buffer.len * SMALL <= largest { plan.steps.len() } else { to };
             Value { len: buffer.len, from, to }
-        })
-        .collect();
-    for (n, together) in pack(&values).iter().enumerate() {
-        let members = || together.iter().map(|&value| private[value]);
-        let lives = || members().filter_map(|i| lives[i]);
-        let lifetime = (lives().map(|life| life.0).min().unwrap_or(0), lives().map(|life| life.1).max().unwrap_or(0));
-        let first = &plan.buffers[private[together[0]]];
-        members().for_each(|i| places[i] = merged.len());
-        merged.push(Buffer { name: format!("buffer.{n}"), lifetime, ..first.clone() });
+        };
+        let values: Vec<Value> = private.iter().map(value).collect();
+        for together in pack(&values) {
+            let members = || together.iter().map(|&value| private[value]);
+            let lives = || members().filter_map(|i| lives[i]);
+            let lifetime =
+                (lives().map(|life| life.0).min().unwrap_or(0), lives().map(|life| life.1).max().unwrap_or(0));
+            members().for_each(|i| places[i] = merged.len());
+            let name = format!("buffer.{}", merged.len() - shared);
+            merged.push(Buffer { name, lifetime, ..plan.buffers[private[together[0]]].clone() });
+        }
     }
     for step in &mut plan.steps {
         for view in step.inputs.iter_mut().chain(&mut step.outputs) {
