@@ -63,6 +63,16 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// F1 of each class, 2·tp / (2·tp + fp + fn), from the cells of a confusion matrix: its mean, and its mean by the classes' sizes.
+fn means_of_f1(confusion: &[Vec<f64>]) -> [f64; 2] {
+    let sizes: Vec<f64> = confusion.iter().map(|row| row.iter().sum()).collect();
+    let predicted = |class: usize| confusion.iter().map(|row| row[class]).sum::<f64>();
+    let f1 = |class: usize| 2.0 * confusion[class][class] / (predicted(class) + sizes[class]);
+    let plain = (0..sizes.len()).map(f1).sum::<f64>() / sizes.len() as f64;
+    let weighted = (0..sizes.len()).map(|class| sizes[class] * f1(class)).sum::<f64>() / sizes.iter().sum::<f64>();
+    [plain, weighted]
+}
+
 #[test]
 fn digits_are_judged_as_training_judged_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -72,6 +82,10 @@ fn digits_are_judged_as_training_judged_them() {
     assert!((own["loss"].as_f64().unwrap() - test.loss).abs() <= 1e-6 * test.loss);
     assert_eq!(own["accuracy"].as_f64(), test.accuracy());
     assert_eq!(own["confusion"].as_array().unwrap().len(), 10);
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(run.join("summary.json")).unwrap()).unwrap();
+    let found = ["macro_f1", "weighted_f1"].map(|key| summary["test"][key].as_f64().unwrap());
+    let expected = means_of_f1(&serde_json::from_value::<Vec<Vec<f64>>>(own["confusion"].clone()).unwrap());
+    assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}, expected {expected:?}");
     let pictures = format!("{DIGITS}/test-images-idx3-ubyte.gz");
     for data in [DIGITS, &pictures] {
         assert_eq!(json(steepest("eval", &run, &["--json", "--data", data])), own, "{data}");

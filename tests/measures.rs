@@ -203,3 +203,25 @@ fn products_of_parts_combine_to_the_whole() {
         }
     }
 }
+
+/// Numbers of many parts, each another: threads take parts of whole chunks, and the last one is not full.
+#[test]
+fn copies_and_differences_are_right_in_every_part() {
+    fn check<R: Precision>() {
+        // Whole numbers below 2²⁴, so that differences are exact in f32 too.
+        let len = 300 * 1024 + 17;
+        let before: Vec<f64> = (0..len).map(|i| f64::from(3 * i % 7919)).collect();
+        let now: Vec<f64> = (0..len).map(|i| f64::from(5 * i + 1)).collect();
+        let moved: Vec<f64> = now.iter().zip(&before).map(|(now, before)| now - before).collect();
+        let input = |numbers: &[f64]| (Type::real(Shape::new(&[numbers.len()])), Numbers::Real(numbers.to_vec()));
+        let (kept, now) = (input(&before), input(&now));
+        for threads in [1, 2, 3] {
+            let found = run::<R>(&Moved, &[&kept, &now], &step(4, 0), threads);
+            assert_eq!(off(&found[0], &moved, 0.0, false), None, "moved, {} with {threads} threads", R::NAME);
+            let found = run::<R>(&Copy, &[&kept], &step(4, 0), threads);
+            assert_eq!(off(&found[0], &before, 0.0, false), None, "copy, {} with {threads} threads", R::NAME);
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}

@@ -42,6 +42,8 @@ impl Evaluation {
             Score::Classes(score) => {
                 summary.accuracy = Some(score.accuracy);
                 summary.top_k = score.top_k.iter().copied().collect();
+                summary.macro_f1 = Some(score.macro_f1);
+                summary.weighted_f1 = Some(score.weighted_f1);
                 summary.examples = Some(score.examples);
             }
             Score::Values(score) => {
@@ -91,4 +93,44 @@ pub fn validate(trainer: &mut Trainer, data: &Dataset, config: &Config) -> Resul
     let outputs = trainer.evaluate(data)?;
     trainer.note_validation(&outputs.losses);
     Ok(Evaluation::of(&outputs, data, config.validate.top_k))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    /// F1 of each class from the cells of the confusion matrix, 2·tp / (2·tp + fp + fn), averaged over classes and by their size.
+    fn f1_of(confusion: &[[u32; 3]; 3]) -> [f64; 2] {
+        let [mut plain, mut weighted, mut examples] = [0.0; 3];
+        for class in 0..3 {
+            let right = f64::from(confusion[class][class]);
+            let size: f64 = confusion[class].iter().map(|&n| f64::from(n)).sum();
+            let predicted: f64 = confusion.iter().map(|row| f64::from(row[class])).sum();
+            let f1 = 2.0 * right / (2.0 * right + (predicted - right) + (size - right));
+            (plain, weighted, examples) = (plain + f1, weighted + size * f1, examples + size);
+        }
+        [plain / 3.0, weighted / examples]
+    }
+
+    #[test]
+    fn a_summary_has_both_means_of_f1() {
+        // Targets down, predictions across; classes of unlike size, so the two means differ.
+        let confusion = [[7, 2, 1], [1, 3, 0], [0, 1, 1]];
+        let cells = (0..9).flat_map(|cell| vec![(cell / 3, cell % 3); confusion[cell / 3][cell % 3] as usize]);
+        let (labels, predictions): (Vec<usize>, Vec<usize>) = cells.unzip();
+        let rows = labels.len();
+        let logits = predictions.iter().flat_map(|&at| (0..3).map(move |class| if class == at { 1.0 } else { 0.0 }));
+        let outputs = Outputs { width: 3, values: logits.collect(), losses: vec![0.5; rows] };
+        let labels = labels.into_iter().map(|label| label as u32).collect();
+        let targets = Targets::Classes { labels, classes: 3 };
+        let data = Dataset::new("by hand", Array2::zeros((rows, 1)), targets).unwrap();
+        let summary = Evaluation::of(&outputs, &data, 2).summary();
+        let [plain, weighted] = f1_of(&confusion);
+        let is_near = |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-12);
+        assert!((plain - weighted).abs() > 0.01 && rows == 16, "{plain} and {weighted}");
+        assert!(is_near(summary.macro_f1, plain), "{:?}, expected {plain}", summary.macro_f1);
+        assert!(is_near(summary.weighted_f1, weighted), "{:?}, expected {weighted}", summary.weighted_f1);
+        assert!(is_near(summary.accuracy, 11.0 / 16.0), "{:?}", summary.accuracy);
+    }
 }

@@ -97,3 +97,77 @@ fn array<T: AutoSerialize>(path: &Path, shape: &[u64], values: impl Iterator<Ite
     };
     write().map_err(|error| Error::failure(path.display(), error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Architecture, Fault, Kind, SEVERITIES, Set, cases};
+    use super::*;
+
+    /// A part's features and targets that are values, as f64.
+    fn numbers(data: &Dataset) -> [Vec<f64>; 2] {
+        let Targets::Values { values, .. } = data.targets() else { panic!("targets are values") };
+        [data.values(), values].map(|values| values.iter().map(|&x| f64::from(x)).collect())
+    }
+
+    /// What a data set's features and targets become by an alteration, in the training part and the validation part.
+    fn before_and_after(alteration: Alteration) -> Vec<[[Vec<f64>; 2]; 2]> {
+        let one = Architecture { hidden: 1, width: 24, activation: "relu", data: "linear", optimizer: "sgd" };
+        let folder = tempfile::tempdir().unwrap();
+        let config = one.config(3).unwrap();
+        let mut altered = config.clone();
+        alter(&mut altered, alteration, folder.path()).unwrap();
+        let [before, after] = [&config, &altered].map(|config| load(config).unwrap());
+        let parts =
+            [(&before.train, &after.train), (before.validation.as_ref().unwrap(), after.validation.as_ref().unwrap())];
+        parts.map(|(before, after)| [numbers(before), numbers(after)]).to_vec()
+    }
+
+    /// Holds that features x in a column of eight become `feature(column, x)` and targets t `target(t)`, within the rounding to f32.
+    fn expect(alteration: Alteration, feature: impl Fn(usize, f64) -> f64, target: impl Fn(f64) -> f64) {
+        let is_near = |found: f64, expected: f64| (found - expected).abs() <= 1e-6 * expected.abs();
+        for [[x, t], [x_after, t_after]] in before_and_after(alteration) {
+            assert!(x.len() == x_after.len() && t.len() == t_after.len() && x.len() == 8 * t.len() && !t.is_empty());
+            for (i, (&x, &found)) in x.iter().zip(&x_after).enumerate() {
+                assert!(is_near(found, feature(i % 8, x)), "{alteration:?}, feature {i}: {x} became {found}");
+            }
+            for (i, (&t, &found)) in t.iter().zip(&t_after).enumerate() {
+                assert!(is_near(found, target(t)), "{alteration:?}, target {i}: {t} became {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn features_or_targets_are_scaled_or_shifted_and_the_others_stay() {
+        expect(Alteration::Scale(300.0), |_, x| 300.0 * x, |t| t);
+        expect(Alteration::Shift(30.0), |_, x| x + 30.0, |t| t);
+        expect(Alteration::Spread(100.0), |column, x| if column == 1 { 100.0 * x } else { x }, |t| t);
+        expect(Alteration::Targets(1e-3), |_, x| x, |t| 1e-3 * t);
+        expect(Alteration::ShiftTargets(300.0), |_, x| x, |t| t + 300.0);
+    }
+
+    /// Each fault of the data is done to what its name says.
+    #[test]
+    fn faults_of_the_data_are_alterations_of_their_kind() {
+        let mut seen = [0; 5];
+        for case in cases(Set::Scored, 48, 1).unwrap() {
+            let Kind::Faulty { fault, .. } = case.kind else { continue };
+            let alteration = case.altered.as_ref().map(|(alteration, _)| *alteration);
+            let (place, by) = match (fault, alteration) {
+                (Fault::InputScale, Some(Alteration::Scale(by))) => (0, by),
+                (Fault::InputShift, Some(Alteration::Shift(by))) => (1, by),
+                (Fault::InputSpread, Some(Alteration::Spread(by))) => (2, by),
+                (Fault::TargetScale, Some(Alteration::Targets(by))) => (3, by),
+                (Fault::TargetShift, Some(Alteration::ShiftTargets(by))) => (4, by),
+                (Fault::InputScale | Fault::InputShift | Fault::InputSpread, None) => {
+                    panic!("{}: no data", case.name())
+                }
+                (Fault::TargetScale | Fault::TargetShift, None) => panic!("{}: no data", case.name()),
+                (_, None) => continue,
+                other => panic!("{}: {other:?}", case.name()),
+            };
+            assert!(by >= 30.0 || by <= 1e-3, "{}: by {by}", case.name());
+            seen[place] += 1;
+        }
+        assert!(seen.iter().all(|&count| count >= SEVERITIES), "{seen:?}");
+    }
+}

@@ -173,3 +173,44 @@ pub(super) fn healthy_variants(one: &Architecture) -> Vec<(&'static str, Vec<Str
 pub(super) fn drawing(stream: &mut Stream) -> impl FnMut(usize) -> usize + '_ {
     |below| stream.below(u32::try_from(below).expect("a few layers")) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, Set, cases};
+    use super::*;
+    use crate::config::Layer;
+
+    /// The layers with parameters, counted as cases count them.
+    fn linear_layers(layers: &[Layer]) -> Vec<&Layer> {
+        layers.iter().filter(|layer| matches!(layer, Layer::Linear { .. })).collect()
+    }
+
+    #[test]
+    fn a_fault_of_a_layer_is_in_the_layer_that_its_case_names() {
+        let mut deepest = 0;
+        for set in [Set::Tuned, Set::Scored] {
+            let all = cases(set, 48, 1).unwrap();
+            for case in &all {
+                let Kind::Faulty { fault, layer: Some(named), .. } = case.kind else { continue };
+                // How many layers in a row have it.
+                let count = match fault {
+                    Fault::VanishingLayers => 2,
+                    Fault::PoorHead | Fault::DeadUnits | Fault::SaturatedLayer | Fault::FrozenLayers => 1,
+                    _ => continue,
+                };
+                let (own, control) = (&case.config.model.layers, &all[case.control].config.model.layers);
+                let differ = |i: usize| own[i] != control[i];
+                assert!(
+                    (0..own.len()).all(|i| matches!(own[i], Layer::Linear { .. }) || !differ(i)),
+                    "{}",
+                    case.name()
+                );
+                let pairs = linear_layers(own).into_iter().zip(linear_layers(control));
+                let changed: Vec<usize> = pairs.enumerate().filter(|(_, (a, b))| a != b).map(|(k, _)| k).collect();
+                assert_eq!(changed, (named..named + count).collect::<Vec<_>>(), "{}", case.name());
+                deepest = deepest.max(named);
+            }
+        }
+        assert_eq!(deepest, 10, "the last layer of the deepest network has one too");
+    }
+}

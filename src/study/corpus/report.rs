@@ -1,5 +1,8 @@
 //! The table of the corpus: recall and false alarms, with intervals, and a row for each run.
 
+#[cfg(test)]
+mod tests;
+
 use super::architecture::{Architecture, Set};
 use super::case::{Case, Kind};
 use super::fault::{FAULTS, Fault, Spec};
