@@ -93,7 +93,7 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
 
-    /// f32, or f64, which runs on the CPU alone
+    /// f32; mixed, which stores factors of products in 16 bits, on GPUs that have shader-f16; or f64, on the CPU alone
     #[arg(long, value_name = "PRECISION")]
     pub precision: Option<String>,
 }

@@ -48,7 +48,7 @@ impl Scaling {
     }
 }
 
-/// The buffers of the scale and of its inverse, [1] each.
+/// The buffers of the scale and of its inverse, `[1]` each.
 pub const LOSS_SCALE: &str = "loss.scale";
 /// See [`LOSS_SCALE`].
 pub const LOSS_UNSCALE: &str = "loss.unscale";
