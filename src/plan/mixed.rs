@@ -16,12 +16,15 @@ pub fn halve(graph: &Graph, also: &[ValueId]) -> Result<(Graph, Vec<ValueId>)> {
     let halved = halved(graph, also);
     let mut fresh = Graph::new();
     let mut map: Vec<ValueId> = Vec::with_capacity(graph.values().len());
-    fresh.set_scope("half precision");
     // Values are numbered in the order of their making, sources and outputs alike.
     let mut nodes = graph.nodes().iter();
     while map.len() < graph.values().len() {
         let id = map.len();
         let value = &graph.values()[id];
+        if !matches!(value.source, Source::Node(..)) {
+            // The rounding of a weight or an input is no part of the layer that was made before it.
+            fresh.set_scope("half precision");
+        }
         let made = match &value.source {
             Source::Param(name) => vec![fresh.param(name, value.ty.shape)?],
             Source::Input(name) => vec![fresh.input(name, value.ty)?],
@@ -67,6 +70,7 @@ mod tests {
     #[test]
     fn factors_are_halves_and_all_else_is_as_it_was() {
         let mut g = Graph::new();
+        g.set_scope("a layer");
         let x = g.input("x", Type::real([3, 5])).unwrap();
         let w = g.param("w", [5, 7]).unwrap();
         let product = g.matmul(x, w).unwrap();
@@ -82,6 +86,7 @@ mod tests {
         // What the softmax reads is the rounded value, widened.
         let reader = half.maker(map[normed.index()]).unwrap();
         assert_eq!(half.maker(reader.inputs[0]).unwrap().inputs, [map[relu.index()]]);
+        assert_eq!(&*half.maker(map[w.index()]).unwrap().scope, "half precision");
         let (also, map) = halve(&g, &[product]).unwrap();
         assert_eq!(also.ty(map[product.index()]).dtype, DType::Half);
     }
